@@ -1,0 +1,175 @@
+import type { KeyPath, Outpoint, Sats, Txid } from "@cairn/core";
+import { satsSchema } from "@cairn/core";
+import { equalBytes } from "@noble/curves/utils.js";
+import { bitcoinError } from "./bitcoin-error.ts";
+import type { ChainSource, ChainUtxo } from "./chain-source.ts";
+import { GAP_LIMIT } from "./check-psbt.ts";
+import { ConcurrencyLimit } from "./concurrency-limit.ts";
+import { type DerivedKey, type Descriptor, deriveKey } from "./descriptor.ts";
+import { parseTransaction } from "./transaction.ts";
+
+/** A coin of the wallet, proven by the whole transaction that made it. */
+export interface WalletCoin {
+  readonly outpoint: Outpoint;
+  readonly amountSats: Sats;
+  readonly script: Uint8Array;
+  readonly address: string;
+  readonly path: KeyPath;
+  readonly status: ChainUtxo["status"];
+  /** Serialised previous transaction. */
+  readonly previousTransaction: Uint8Array;
+}
+
+/** What is known of a wallet: feed it to the next scan, which then starts from there. */
+export interface WalletView {
+  /** Addresses that ever received, in order of branch and index. */
+  readonly used: readonly { readonly path: KeyPath; readonly address: string }[];
+  /** First receive index after the last that was used. */
+  readonly nextReceiveIndex: number;
+  readonly nextChangeIndex: number;
+  readonly coins: readonly WalletCoin[];
+  readonly confirmedSats: bigint;
+  /** Sum of coins that wait in the mempool. */
+  readonly unconfirmedSats: bigint;
+}
+
+export interface WalletScanOptions {
+  readonly descriptor: Descriptor;
+  /** Result of an earlier scan of the same wallet: indexes never go back, and known transactions aren't fetched again. */
+  readonly previous?: WalletView;
+  /** Unused addresses in a row after which a branch is taken to end. 20 by default. */
+  readonly gapLimit?: number;
+  /** Questions under way at once. 8 by default. */
+  readonly maxConcurrent?: number;
+  /** Addresses of a branch after which a source that still calls them used is taken to lie. 20,000 by default. */
+  readonly maxAddresses?: number;
+}
+
+/**
+ * Looks for the coins of a wallet on both branches, each until `gapLimit` unused addresses in a row.
+ *
+ * A coin's amount and script are read from its full previous transaction, whatever a source says of them. A coin that is
+ * listed, but that its transaction does not pay to the wallet, fails the scan: the source lies.
+ *
+ * @throws CairnError of the chain source; `chain-answer-invalid` for coins that contradict their transaction, and where
+ * use never ends
+ */
+export async function scanWallet(
+  options: WalletScanOptions,
+  modules: { readonly chain: ChainSource },
+): Promise<WalletView> {
+  const { descriptor, previous } = options;
+  const gapLimit = options.gapLimit ?? GAP_LIMIT;
+  const maxAddresses = options.maxAddresses ?? 20_000;
+  const limit = new ConcurrencyLimit(options.maxConcurrent ?? 8);
+  const [receive, change] = await Promise.all(
+    ([0, 1] as const).map((branch) => {
+      const known = branch === 0 ? previous?.nextReceiveIndex : previous?.nextChangeIndex;
+      return scanBranch({
+        descriptor,
+        branch,
+        known: known ?? 0,
+        gapLimit,
+        maxAddresses,
+        limit,
+        chain: modules.chain,
+      });
+    }),
+  );
+  if (receive === undefined || change === undefined) throw new RangeError("a wallet has two branches");
+
+  const proven = new Map<Txid, Promise<Uint8Array>>();
+  for (const coin of previous?.coins ?? []) {
+    proven.set(coin.outpoint.txid, Promise.resolve(coin.previousTransaction));
+  }
+  const fetchOnce = (txid: Txid) => {
+    const known = proven.get(txid) ?? limit.run(() => modules.chain.rawTransaction(txid));
+    proven.set(txid, known);
+    return known;
+  };
+  const listed = [...receive.listed, ...change.listed];
+  const coins = await Promise.all(
+    listed.map(async ({ key, utxo }) => proveCoin(key, utxo, await fetchOnce(utxo.outpoint.txid))),
+  );
+  const sum = (state: ChainUtxo["status"]["state"]) =>
+    coins.reduce((total, coin) => (coin.status.state === state ? total + coin.amountSats : total), 0n);
+  const usedBefore = previous?.used ?? [];
+  const used = new Map(
+    [...usedBefore, ...receive.used, ...change.used].map((entry) => [entry.path.join("/"), entry] as const),
+  );
+  return {
+    used: [...used.values()].sort((a, b) => a.path[0] - b.path[0] || a.path[1] - b.path[1]),
+    nextReceiveIndex: receive.next,
+    nextChangeIndex: change.next,
+    coins,
+    confirmedSats: sum("confirmed"),
+    unconfirmedSats: sum("mempool"),
+  };
+}
+
+interface BranchScan {
+  readonly used: { readonly path: KeyPath; readonly address: string }[];
+  readonly next: number;
+  readonly listed: { readonly key: DerivedKey; readonly utxo: ChainUtxo }[];
+}
+
+async function scanBranch(options: {
+  readonly descriptor: Descriptor;
+  readonly branch: 0 | 1;
+  readonly known: number;
+  readonly gapLimit: number;
+  readonly maxAddresses: number;
+  readonly limit: ConcurrencyLimit;
+  readonly chain: ChainSource;
+}): Promise<BranchScan> {
+  const { descriptor, branch, known, gapLimit, maxAddresses, limit, chain } = options;
+  const used: BranchScan["used"] = [];
+  const listed: BranchScan["listed"] = [];
+  let next = known;
+  for (let index = 0; index < next + gapLimit; ) {
+    // Derivation takes about a millisecond an address: small batches let other work in between.
+    const batch = Array.from({ length: Math.min(gapLimit, next + gapLimit - index) }, (_, i) =>
+      deriveKey(descriptor, [branch, index + i]),
+    );
+    const found = await Promise.all(
+      batch.map((key) => limit.run(async () => ({ key, activity: await chain.scriptActivity(key.script) }))),
+    );
+    index += batch.length;
+    if (index > Math.max(maxAddresses, known + gapLimit)) {
+      throw bitcoinError(
+        "chain-answer-invalid",
+        "A chain source calls ever more addresses used. Don't rely on it; configure another, or raise the limit of the scan.",
+        { branch, addresses: index },
+      );
+    }
+    for (const { key, activity } of found) {
+      for (const utxo of activity.utxos) listed.push({ key, utxo });
+      if (!activity.used && activity.utxos.length === 0) continue;
+      used.push({ path: key.path, address: key.address });
+      next = Math.max(next, key.path[1] + 1);
+    }
+  }
+  return { used, next, listed };
+}
+
+function proveCoin(key: DerivedKey, utxo: ChainUtxo, previousTransaction: Uint8Array): WalletCoin {
+  const { txid, vout } = utxo.outpoint;
+  const transaction = parseTransaction(previousTransaction);
+  const output = transaction.txid === txid ? transaction.outputs[vout] : undefined;
+  if (output === undefined || !equalBytes(output.script, key.script)) {
+    throw bitcoinError(
+      "chain-answer-invalid",
+      "A chain source lists a coin that its own transaction contradicts. Don't rely on it; configure another.",
+      { txid, vout },
+    );
+  }
+  return {
+    outpoint: utxo.outpoint,
+    amountSats: satsSchema.parse(output.amountSats),
+    script: output.script,
+    address: key.address,
+    path: key.path,
+    status: utxo.status,
+    previousTransaction,
+  };
+}

@@ -1,0 +1,176 @@
+import type { ClusterStatus } from "@cairn/client";
+import { CairnError, isCairnError, manifestFingerprint, manifestHash } from "@cairn/core";
+import type { Command } from "commander";
+import type { CliConfig } from "../cli-config.ts";
+import type { CommandContext } from "../command-context.ts";
+import { examples } from "./examples.ts";
+
+type Answer =
+  | { readonly endpoint: string; readonly status: ClusterStatus; readonly error: null }
+  | { readonly endpoint: string; readonly status: null; readonly error: CairnError };
+
+/** `cairn cluster`: nodes and what they agree on. */
+export function addClusterCommands(program: Command, context: CommandContext): void {
+  const cluster = program.command("cluster").description("the cluster: status, nodes, manifest");
+
+  cluster
+    .command("status")
+    .description("asks every configured node, and says which are down and which disagree")
+    .addHelpText("after", examples("cairn cluster status", "cairn cluster status --json"))
+    .action(async () => {
+      const access = await context.access();
+      const answers = await Promise.all(
+        access.clients().map(async ({ endpoint, client }): Promise<Answer> => {
+          try {
+            return { endpoint, status: await client.call("getClusterStatus", {}), error: null };
+          } catch (error) {
+            if (!isCairnError(error)) throw error;
+            return { endpoint, status: null, error };
+          }
+        }),
+      );
+      const [first] = answers.flatMap(({ error }) => (error === null ? [] : [error]));
+      const down = answers.every(({ status }) => status === null);
+      // Where no node gives an answer, the first one's reason is the answer.
+      if (down && first !== undefined) throw first;
+      const { output } = context;
+      const document = {
+        cluster: access.config.cluster,
+        manifest: access.config.manifest,
+        canSign: answers.some(({ status }) => status?.canSign === true),
+        nodes: answers.map((answer) =>
+          answer.status === null
+            ? {
+                endpoint: answer.endpoint,
+                state: "down",
+                error: answer.error.code,
+                detail: answer.error.message,
+              }
+            : {
+                endpoint: answer.endpoint,
+                state: agrees(answer.status, access.config) ? "agrees" : "disagrees",
+                status: answer.status,
+              },
+        ),
+      };
+      output.answer(document, () => {
+        output.facts([
+          ["cluster", access.config.cluster],
+          ["manifest", manifestFingerprint(access.config.manifest)],
+          ["can sign", document.canSign ? "yes" : "no"],
+        ]);
+        output.line("");
+        output.table(
+          ["node", "endpoint", "state", "up", "can sign", "keys", "tip", "primes"],
+          answers.map((answer) => statusRow(answer, access.config)),
+        );
+        for (const { endpoint, status, error } of answers) {
+          if (error !== null) output.note(`${endpoint} gives no answer: ${error.message}`);
+          else if (!agrees(status, access.config)) {
+            output.note(
+              `${endpoint} has another manifest in force (${manifestFingerprintOf(status)}) than the pinned one: compare fingerprints with the other operators before you believe either`,
+            );
+          }
+        }
+      });
+    });
+
+  cluster
+    .command("nodes")
+    .description("the members, as one node sees them")
+    .addHelpText(
+      "after",
+      examples("cairn cluster nodes", "cairn cluster nodes --endpoint http://127.0.0.1:8082"),
+    )
+    .action(async () => {
+      const access = await context.access();
+      const { manifest } = await access.signedManifest();
+      const { nodes } = await access.client.call("listNodes", {});
+      const stranger = nodes.find(({ index, name }) => manifest.members[index - 1]?.name !== name);
+      if (stranger !== undefined || nodes.length !== manifest.members.length) {
+        throw new CairnError(
+          "peer-disagrees",
+          "the node lists other members than the manifest; ask another node with --endpoint URL",
+        );
+      }
+      const { output } = context;
+      output.answer({ nodes }, () =>
+        output.table(
+          ["node", "name", "state", "round trip", "version", "epoch", "last seen", "api", "note"],
+          nodes.map((node) => [
+            String(node.index),
+            node.name + (node.self ? " (asked)" : ""),
+            node.banned ? "banned" : node.up ? "up" : "down",
+            node.roundTripMs === null ? "" : `${node.roundTripMs.toFixed(1)} ms`,
+            node.protocolVersion === null ? "" : String(node.protocolVersion),
+            node.epoch === null ? "" : String(node.epoch),
+            node.lastSeen ?? "never",
+            node.api ?? "",
+            node.banned ? `until ${node.bannedUntil ?? "an operator lifts it"}` : (node.lastError ?? ""),
+          ]),
+        ),
+      );
+    });
+
+  cluster
+    .command("manifest")
+    .description("the manifest in force, checked against the pinned hash")
+    .addHelpText("after", examples("cairn cluster manifest", "cairn cluster manifest --json > manifest.json"))
+    .action(async () => {
+      const access = await context.access();
+      const { manifest, signatures } = await access.signedManifest();
+      const hash = manifestHash(manifest);
+      const { output } = context;
+      output.answer({ hash, fingerprint: manifestFingerprint(hash), manifest, signatures }, () => {
+        output.facts([
+          ["fingerprint", manifestFingerprint(hash)],
+          ["cluster", manifest.cluster],
+          ["number", String(manifest.sequence)],
+          ["network", manifest.network],
+          ["threshold", `${manifest.threshold} of ${manifest.members.length}`],
+          ["authorisation", manifest.authorisation],
+          ["policy", `version ${manifest.policyVersion}, ${manifest.policy}`],
+          ["delay", `${manifest.policyDelayMs / 1000} s`],
+          ["CA", manifest.caFingerprint],
+          ["requesters", manifest.requesters.map((key) => key.slice(0, 16)).join(", ")],
+          ["approvers", manifest.approvers.map((key) => key.slice(0, 16)).join(", ") || "none"],
+          ["unsigned requests", manifest.unsignedRequests ? "accepted" : "refused"],
+          ["signed by", `${signatures.length} operators`],
+        ]);
+        output.line("");
+        output.table(
+          ["node", "name", "identity", "operator", "peers", "api"],
+          manifest.members.map((member) => [
+            String(member.index),
+            member.name,
+            member.identity.slice(0, 16),
+            member.operator.slice(0, 16),
+            member.addresses.join(" "),
+            member.api ?? "",
+          ]),
+        );
+      });
+    });
+}
+
+function agrees(status: ClusterStatus, config: CliConfig): boolean {
+  return status.cluster === config.cluster && status.manifest.hash === config.manifest;
+}
+
+function manifestFingerprintOf(status: ClusterStatus): string {
+  return status.manifest.hash.match(/.{8}/g)?.join(" ") ?? status.manifest.hash;
+}
+
+function statusRow({ endpoint, status, error }: Answer, config: CliConfig): string[] {
+  if (status === null) return ["", endpoint, "down", "", "", "", "", error.code];
+  return [
+    String(status.node),
+    endpoint,
+    agrees(status, config) ? "agrees" : "disagrees",
+    `${status.up}/${status.total}`,
+    status.canSign ? "yes" : "no",
+    `${status.keys.active}${status.keys.generating > 0 ? ` +${status.keys.generating}` : ""}`,
+    status.tipHeight === null ? "none" : String(status.tipHeight),
+    `${status.primes.ready}/${status.primes.target}${status.primes.generating ? " …" : ""}`,
+  ];
+}

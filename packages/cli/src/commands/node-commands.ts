@@ -1,0 +1,39 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { CairnError } from "@cairn/core";
+import type { Command } from "commander";
+import type { CommandContext } from "../command-context.ts";
+import { DaemonExit } from "../daemon-exit.ts";
+import { examples } from "./examples.ts";
+
+/** The daemon beside this package. It is started by name: this command shares no code with it. */
+const DAEMON = fileURLToPath(new URL("../../../node/src/main.ts", import.meta.url));
+
+/** `cairn node`: the daemon. */
+export function addNodeCommands(program: Command, context: CommandContext): void {
+  const node = program.command("node").description("the node daemon: start");
+  node
+    .command("start")
+    .argument("[settings...]", "settings of the daemon, after --: --section.key VALUE")
+    .description("run a node in the foreground with the cairn.toml that --config names")
+    .addHelpText(
+      "after",
+      examples(
+        "cairn node start --config ./cluster/node-1/cairn.toml",
+        "cairn node start --config cairn.toml -- --log.level debug",
+      ),
+    )
+    .action(async (settings: readonly string[]) => {
+      const file = context.configFlag;
+      if (file === undefined) {
+        throw new CairnError("malformed", "name the node's configuration with --config FILE");
+      }
+      if (!existsSync(DAEMON)) {
+        throw new CairnError("file-missing", "the daemon is not installed beside this command", {
+          path: DAEMON,
+        });
+      }
+      const code = await context.modules.runDaemon(DAEMON, ["--config", file, ...settings]);
+      if (code !== 0) throw new DaemonExit(code);
+    });
+}

@@ -1,0 +1,88 @@
+import { transactionStates } from "@cairn/core";
+import type { Command } from "commander";
+import { btcText } from "../amount.ts";
+import type { CommandContext } from "../command-context.ts";
+import { parseDuration } from "../duration.ts";
+import { examples } from "./examples.ts";
+import { collectOneOf, hex32, wholeNumber } from "./option-values.ts";
+import { outcomeOf, printTransaction } from "./transaction-text.ts";
+import { transactionFailure, watchTransaction } from "./watch-transaction.ts";
+
+/** `cairn tx`: how spends are doing. */
+export function addTxCommands(program: Command, context: CommandContext): void {
+  const tx = program.command("tx").description("transactions: status, list");
+
+  tx.command("status")
+    .argument("<txid>", "transaction id")
+    .description("one transaction with its votes and signers")
+    .option("--watch", "follow it until it is confirmed or has ended")
+    .option("--timeout <time>", "give up watching after this time")
+    .addHelpText("after", examples("cairn tx status TXID", "cairn tx status TXID --watch --timeout 30m"))
+    .action(async (text: string, options: { watch?: true; timeout?: string }) => {
+      const txid = hex32(text, "a transaction id");
+      const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout);
+      const access = await context.access();
+      const { output } = context;
+      if (options.watch !== true) {
+        const detail = await access.client.call("getTransaction", { params: { txid } });
+        output.answer(detail, () => printTransaction(output, detail));
+        return;
+      }
+      const detail = await watchTransaction(context, access, {
+        txid,
+        until: "confirmed",
+        timeoutMs,
+        check: () => {},
+      });
+      if (outcomeOf(detail) === "ended") throw transactionFailure(detail);
+      output.answer(detail, () => printTransaction(output, detail));
+    });
+
+  tx.command("list")
+    .description("transactions, newest first")
+    .option("--wallet <wallet>", "id, its first digits, or label")
+    .option(
+      "--state <state>",
+      `only in this state; repeat for several: ${transactionStates.join(", ")}`,
+      collectOneOf(transactionStates),
+    )
+    .option("--limit <number>", "how many, at most 200", wholeNumber(1, 200), 20)
+    .option("--cursor <cursor>", "go on where an earlier page ended")
+    .addHelpText(
+      "after",
+      examples("cairn tx list", "cairn tx list --state voting --state signing --limit 50"),
+    )
+    .action(
+      async (options: { wallet?: string; state?: readonly string[]; limit: number; cursor?: string }) => {
+        const access = await context.access();
+        const wallet =
+          options.wallet === undefined ? undefined : (await access.wallet(options.wallet)).record.wallet;
+        const page = await access.client.call("listTransactions", {
+          query: {
+            limit: options.limit,
+            ...(wallet === undefined ? {} : { wallet }),
+            ...(options.state === undefined ? {} : { state: options.state.join(",") }),
+            ...(options.cursor === undefined ? {} : { cursor: options.cursor }),
+          },
+        });
+        const { output } = context;
+        output.answer(page, () => {
+          if (page.transactions.length === 0) output.line("No transactions.");
+          else {
+            output.table(
+              ["created", "transaction", "state", "amount", "to", "confirmations"],
+              page.transactions.map((transaction) => [
+                transaction.createdAt.slice(0, 19).replace("T", " "),
+                transaction.txid,
+                transaction.state,
+                btcText(BigInt(transaction.amountSats)),
+                `${transaction.outputs[0]?.address ?? ""}${transaction.outputs.length > 1 ? ` +${transaction.outputs.length - 1}` : ""}`,
+                String(transaction.confirmations),
+              ]),
+            );
+          }
+          if (page.next !== null) output.note(`\nMore: cairn tx list --cursor ${page.next}`);
+        });
+      },
+    );
+}

@@ -1,0 +1,115 @@
+import { deriveKey } from "@cairn/bitcoin";
+import type { Command } from "commander";
+import { btcText, satsText } from "../amount.ts";
+import type { CommandContext } from "../command-context.ts";
+import { trustAddress } from "../trusted-wallet.ts";
+import { examples } from "./examples.ts";
+import { wholeNumber } from "./option-values.ts";
+
+const WALLET = "--wallet <wallet>";
+const WALLET_HELP = "id, its first digits, or label; may be left out where there is only one";
+
+/** `cairn wallet`: what the cluster holds, and where it can be paid. */
+export function addWalletCommands(program: Command, context: CommandContext): void {
+  const wallet = program.command("wallet").description("wallets: list, balance, address, export");
+
+  wallet
+    .command("list")
+    .description("wallets whose records all nodes have signed; the signatures are checked here")
+    .addHelpText("after", examples("cairn wallet list", "cairn wallet list --json"))
+    .action(async () => {
+      const access = await context.access();
+      const wallets = await access.wallets();
+      const { output } = context;
+      output.answer({ wallets: wallets.map(({ record }) => record) }, () => {
+        if (wallets.length === 0)
+          output.line("No wallet yet. `cairn dkg start --protocol frost` makes a key and one over it.");
+        else
+          output.table(
+            ["wallet", "label", "protocol", "network", "key"],
+            wallets.map(({ record }) => [
+              record.wallet.slice(0, 16),
+              record.label,
+              record.protocol,
+              record.network,
+              record.keyId.slice(0, 16),
+            ]),
+          );
+      });
+    });
+
+  wallet
+    .command("balance")
+    .description("what a wallet holds, as the node's own chain source says")
+    .option(WALLET, WALLET_HELP)
+    .addHelpText("after", examples("cairn wallet balance", "cairn wallet balance --wallet savings --json"))
+    .action(async (options: { wallet?: string }) => {
+      const access = await context.access();
+      const { record } = await access.wallet(options.wallet);
+      const balance = await access.client.call("getBalance", { query: { wallet: record.wallet } });
+      const { output } = context;
+      output.answer(balance, () => {
+        const row = (name: string, sats: string): [string, string] => [
+          name,
+          `${btcText(BigInt(sats))}  (${satsText(BigInt(sats))})`,
+        ];
+        output.facts([
+          ["wallet", `${record.label} (${record.wallet.slice(0, 16)})`],
+          row("spendable", balance.spendableSats),
+          row("confirmed", balance.confirmedSats),
+          row("unconfirmed", balance.unconfirmedSats),
+          row("reserved", balance.reservedSats),
+          ["coins", String(balance.utxos)],
+          ["tip", String(balance.tipHeight)],
+        ]);
+      });
+    });
+
+  wallet
+    .command("address")
+    .description(
+      "the next receive address, derived here from the wallet's own descriptor; refused if the node says another",
+    )
+    .option(WALLET, WALLET_HELP)
+    .option(
+      "--index <number>",
+      "the receive address at this index, asking no node for it",
+      wholeNumber(0, 0x7fffffff),
+    )
+    .addHelpText("after", examples("cairn wallet address", "cairn wallet address --wallet savings --index 0"))
+    .action(async (options: { wallet?: string; index?: number }) => {
+      const access = await context.access();
+      const chosen = await access.wallet(options.wallet);
+      const { wallet: id, descriptor } = chosen.record;
+      const { address, path } =
+        options.index === undefined
+          ? trustAddress(await access.client.call("getAddress", { query: { wallet: id } }), chosen)
+          : deriveKey(chosen.descriptor, [0, options.index]);
+      const { output } = context;
+      output.answer({ wallet: id, address, path: [path[0], path[1]], descriptor }, () =>
+        output.line(address),
+      );
+    });
+
+  wallet
+    .command("export")
+    .description("the wallet's descriptor with checksum (BIP-380, BIP-389), for any watch-only wallet")
+    .option(WALLET, WALLET_HELP)
+    .addHelpText("after", examples("cairn wallet export > wallet.txt", "cairn wallet export --json"))
+    .action(async (options: { wallet?: string }) => {
+      const access = await context.access();
+      const { record, descriptor } = await access.wallet(options.wallet);
+      const { output } = context;
+      output.answer(
+        {
+          wallet: record.wallet,
+          label: record.label,
+          network: record.network,
+          descriptor: descriptor.text,
+          birthday: new Date(record.birthday).toISOString(),
+          firstAddress: deriveKey(descriptor, [0, 0]).address,
+        },
+        () => output.line(descriptor.text),
+      );
+    });
+}

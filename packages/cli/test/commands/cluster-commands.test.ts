@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import type { ClusterStatus } from "@cairn/client";
+import { CairnError, manifestFingerprint } from "@cairn/core";
+import { type Bench, createBench, runCairn } from "../bench.ts";
+import { FakeNode } from "../fake-node.ts";
+
+/** A port on which nothing listens. */
+const DEAD = "http://127.0.0.1:1";
+
+let bench: Bench;
+let second: FakeNode;
+let honest: FakeNode["answers"];
+before(async () => {
+  bench = await createBench();
+  second = await FakeNode.start(bench.cluster);
+  honest = { ...bench.node.answers };
+});
+after(() => second.close());
+beforeEach(() => {
+  bench.node.answers = { ...honest };
+});
+
+function statusOf(node: number, change: Partial<ClusterStatus> = {}): ClusterStatus {
+  const { manifest } = bench.cluster.signedManifest;
+  return {
+    cluster: manifest.cluster,
+    network: "regtest",
+    node,
+    threshold: 4,
+    total: 5,
+    quorum: 4,
+    up: 5,
+    canSign: true,
+    manifest: { sequence: 0, hash: bench.cluster.manifestHash, fingerprint: bench.cluster.fingerprint },
+    policyVersion: 1,
+    authorisation: "quorum",
+    tipHeight: 101,
+    keys: { active: 1, generating: 0 },
+    primes: { ready: 4, target: 4, generating: false },
+    burnCounter: 0,
+    auditLength: 9,
+    ...change,
+  };
+}
+
+const cairn = (endpoints: readonly string[], ...words: readonly string[]) =>
+  runCairn(
+    ["--config", bench.cluster.cliConfig, ...endpoints.flatMap((url) => ["--endpoint", url]), ...words],
+    {},
+  );
+
+test("cluster status asks every node, and says which is down and which disagrees", async () => {
+  const other = "9".repeat(64);
+  bench.node.answers.getClusterStatus = () => statusOf(1);
+  second.answers.getClusterStatus = () =>
+    statusOf(2, { manifest: { sequence: 1, hash: other, fingerprint: "x" }, up: 4 });
+  const endpoints = [bench.node.url, second.url, DEAD];
+  const ran = await cairn(endpoints, "cluster", "status");
+  assert.equal(ran.exit, 0, ran.stderr);
+  const width = Math.max(...endpoints.map((url) => url.length));
+  assert.equal(
+    ran.stdout,
+    [
+      `cluster   ${bench.cluster.signedManifest.manifest.cluster}`,
+      `manifest  ${bench.cluster.fingerprint}`,
+      "can sign  yes",
+      "",
+      `NODE  ${"ENDPOINT".padEnd(width)}  STATE      UP   CAN SIGN  KEYS  TIP  PRIMES`,
+      `1     ${bench.node.url.padEnd(width)}  agrees     5/5  yes       1     101  4/4`,
+      `2     ${second.url.padEnd(width)}  disagrees  4/5  yes       1     101  4/4`,
+      `      ${DEAD.padEnd(width)}  ${"down".padEnd(37)}peer-unreachable`,
+      "",
+    ].join("\n"),
+  );
+  assert.match(ran.stderr, new RegExp(`${DEAD} gives no answer: no node answered`));
+  assert.match(
+    ran.stderr,
+    new RegExp(`another manifest in force \\(${manifestFingerprint(other as never)}\\)`),
+  );
+
+  const json = await cairn(endpoints, "cluster", "status", "--json");
+  assert.equal(json.stderr, "");
+  const document = JSON.parse(json.stdout);
+  assert.equal(document.canSign, true);
+  assert.deepEqual(
+    document.nodes.map(({ endpoint, state, error }: Record<string, string>) => [endpoint, state, error]),
+    [
+      [bench.node.url, "agrees", undefined],
+      [second.url, "disagrees", undefined],
+      [DEAD, "down", "peer-unreachable"],
+    ],
+  );
+});
+
+test("where no node answers, the exit code says to try again", async () => {
+  const ran = await cairn([DEAD], "cluster", "status", "--json");
+  assert.equal(ran.exit, 75);
+  assert.equal(ran.stdout, "");
+  assert.equal(JSON.parse(ran.stderr).code, "peer-unreachable");
+});
+
+test("a command goes on with the next node when the first is down", async () => {
+  const ran = await cairn([DEAD, bench.node.url], "wallet", "list", "--json");
+  assert.equal(ran.exit, 0, ran.stderr);
+});
+
+test("a refused token is said so, with its own exit code", async () => {
+  bench.node.answers.getManifest = () => {
+    throw new CairnError("forbidden", "this token may not do that");
+  };
+  const ran = await bench.cairn("cluster", "manifest", "--json");
+  assert.equal(ran.exit, 77);
+  assert.equal(JSON.parse(ran.stderr).code, "forbidden");
+});
+
+const nodesOf = () =>
+  bench.cluster.signedManifest.manifest.members.map((member) => ({
+    index: member.index,
+    name: member.name,
+    self: member.index === 1,
+    up: member.index !== 3,
+    api: member.api,
+    addresses: member.addresses,
+    lastSeen: member.index === 3 ? null : "2027-01-15T08:00:00.000Z",
+    roundTripMs: member.index === 1 ? null : 1.25,
+    protocolVersion: 1,
+    epoch: 0,
+    banned: member.index === 4,
+    bannedUntil: member.index === 4 ? "2027-01-16T08:00:00.000Z" : null,
+    lastError: member.index === 3 ? "handshake-failed" : null,
+  }));
+
+test("cluster nodes shows who is up, down and banned", async () => {
+  bench.node.answers.listNodes = () => ({ nodes: nodesOf() });
+  const ran = await bench.cairn("cluster", "nodes");
+  const seen = "2027-01-15T08:00:00.000Z";
+  assert.equal(
+    ran.stdout,
+    [
+      "NODE  NAME        STATE   ROUND TRIP  VERSION  EPOCH  LAST SEEN                 API                     NOTE",
+      `1     n1 (asked)  up                  1        0      ${seen}  http://127.0.0.1:18000`,
+      `2     n2          up      1.3 ms      1        0      ${seen}  http://127.0.0.1:18001`,
+      "3     n3          down    1.3 ms      1        0      never                     http://127.0.0.1:18002  handshake-failed",
+      `4     n4          banned  1.3 ms      1        0      ${seen}  http://127.0.0.1:18003  until 2027-01-16T08:00:00.000Z`,
+      `5     n5          up      1.3 ms      1        0      ${seen}  http://127.0.0.1:18004`,
+      "",
+    ].join("\n"),
+  );
+});
+
+test("a node that lists other members than the manifest is refused", async () => {
+  for (const nodes of [nodesOf().slice(1), nodesOf().map((node) => ({ ...node, name: "mallory" }))]) {
+    bench.node.answers.listNodes = () => ({ nodes });
+    const ran = await bench.cairn("cluster", "nodes", "--json");
+    assert.equal(JSON.parse(ran.stderr).code, "peer-disagrees");
+  }
+});
+
+test("cluster manifest prints the pinned manifest", async () => {
+  const ran = await bench.cairn("cluster", "manifest");
+  assert.match(ran.stdout, new RegExp(`fingerprint +${bench.cluster.fingerprint}`));
+  assert.match(ran.stdout, /threshold +4 of 5/);
+  const document = JSON.parse((await bench.cairn("cluster", "manifest", "--json")).stdout);
+  assert.equal(document.hash, bench.cluster.manifestHash);
+  assert.equal(document.manifest.members.length, 5);
+});

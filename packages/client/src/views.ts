@@ -1,0 +1,255 @@
+import { networkSchema, protocolSchema, transactionStates } from "@cairn/core";
+import { z } from "zod";
+import { hex32Schema, satsTextSchema, timeSchema } from "./json.ts";
+
+const nodeIndex = z.number().int().min(1).max(255);
+
+export const healthSchema = z.object({
+  status: z.enum(["ok", "degraded"]),
+  node: nodeIndex,
+  cluster: hex32Schema,
+  version: z.string(),
+  protocolVersions: z.array(z.number().int()),
+  uptimeSeconds: z.number(),
+  peersUp: z.number().int(),
+  peersTotal: z.number().int(),
+  quorumReachable: z.boolean(),
+  storage: z.enum(["ok", "failing"]),
+  chain: z.object({ ok: z.boolean(), tipHeight: z.number().int().nullable() }),
+});
+
+export const voteViewSchema = z.object({
+  node: nodeIndex,
+  round: z.number().int(),
+  approve: z.boolean(),
+  reason: z.string().nullable(),
+  receivedAt: timeSchema,
+});
+
+export const transactionViewSchema = z.object({
+  txid: hex32Schema,
+  intent: hex32Schema,
+  request: hex32Schema,
+  lineage: hex32Schema,
+  wallet: hex32Schema,
+  state: z.enum(transactionStates),
+  reason: z.string().nullable(),
+  explanation: z.string().nullable().meta({ description: "In words: why it ended or what it waits for" }),
+  outputs: z.array(z.object({ address: z.string(), amountSats: satsTextSchema })),
+  amountSats: satsTextSchema,
+  feeSats: satsTextSchema,
+  maxFeeSats: satsTextSchema,
+  createdAt: timeSchema,
+  updatedAt: timeSchema,
+  expiry: timeSchema,
+  confirmedAt: timeSchema.nullable(),
+  confirmations: z.number().int(),
+  blockHeight: z.number().int().nullable(),
+});
+
+export const transactionDetailSchema = transactionViewSchema.extend({
+  rawTx: z.string().nullable(),
+  signers: z.array(nodeIndex),
+  votes: z.array(voteViewSchema),
+  votingState: z.string(),
+  inputs: z.array(
+    z.object({
+      txid: hex32Schema,
+      vout: z.number().int(),
+      amountSats: satsTextSchema,
+      scriptPubKey: z.string(),
+    }),
+  ),
+  timingsMs: z.record(z.string(), z.number()),
+});
+
+export const transactionListSchema = z.object({
+  transactions: z.array(transactionViewSchema),
+  next: z.string().nullable().meta({ description: "Pass as `cursor` for the next page" }),
+});
+
+const signatureEntry = z.object({ node: nodeIndex, signature: z.string().regex(/^[0-9a-f]{128}$/) });
+
+/** A wallet as its record says, with all nodes' signatures: a client verifies them and derives addresses itself. */
+export const walletViewSchema = z.object({
+  record: z.object({
+    version: z.literal(1),
+    cluster: hex32Schema,
+    wallet: hex32Schema,
+    label: z.string(),
+    network: networkSchema,
+    descriptor: z.string(),
+    keyId: hex32Schema,
+    protocol: protocolSchema,
+    publicPackage: hex32Schema,
+    birthday: z.number().int(),
+  }),
+  signatures: z.array(signatureEntry),
+});
+
+export const walletListSchema = z.object({ wallets: z.array(walletViewSchema) });
+
+export const balanceSchema = z.object({
+  wallet: hex32Schema,
+  confirmedSats: satsTextSchema,
+  unconfirmedSats: satsTextSchema,
+  reservedSats: satsTextSchema.meta({ description: "Held by spends under way" }),
+  spendableSats: satsTextSchema,
+  utxos: z.number().int(),
+  tipHeight: z.number().int(),
+});
+
+export const addressViewSchema = z.object({
+  wallet: hex32Schema,
+  address: z.string(),
+  path: z.tuple([z.number().int(), z.number().int()]),
+  descriptor: z.string(),
+});
+
+export const nodeViewSchema = z.object({
+  index: nodeIndex,
+  name: z.string(),
+  self: z.boolean(),
+  up: z.boolean(),
+  api: z.string().nullable(),
+  addresses: z.array(z.string()),
+  lastSeen: timeSchema.nullable(),
+  roundTripMs: z.number().nullable(),
+  protocolVersion: z.number().int().nullable(),
+  epoch: z.number().int().nullable(),
+  banned: z.boolean(),
+  bannedUntil: timeSchema.nullable(),
+  lastError: z.string().nullable(),
+});
+
+export const nodeListSchema = z.object({ nodes: z.array(nodeViewSchema) });
+
+export const clusterStatusSchema = z.object({
+  cluster: hex32Schema,
+  network: networkSchema,
+  node: nodeIndex,
+  threshold: z.number().int(),
+  total: z.number().int(),
+  quorum: z.number().int(),
+  up: z.number().int(),
+  canSign: z.boolean(),
+  manifest: z.object({ sequence: z.number().int(), hash: hex32Schema, fingerprint: z.string() }),
+  policyVersion: z.number().int(),
+  authorisation: z.string(),
+  tipHeight: z.number().int().nullable(),
+  keys: z.object({ active: z.number().int(), generating: z.number().int() }),
+  primes: z.object({ ready: z.number().int(), target: z.number().int(), generating: z.boolean() }),
+  burnCounter: z.number().int(),
+  auditLength: z.number().int(),
+});
+
+/** The manifest in force, base64 of the canonical `SignedManifest`, for clients that pin its hash. */
+export const manifestViewSchema = z.object({
+  hash: hex32Schema,
+  sequence: z.number().int(),
+  signedManifest: z.base64(),
+});
+
+export const keyViewSchema = z.object({
+  keyId: hex32Schema,
+  protocol: protocolSchema,
+  purpose: z.string(),
+  epoch: z.number().int(),
+  status: z.enum(["generating", "active", "rotating", "retired", "failed"]),
+  stage: z.string().nullable(),
+  progress: z.number().min(0).max(1).nullable(),
+  reason: z.string().nullable(),
+  approvals: z.array(z.object({ node: nodeIndex, approve: z.boolean(), reason: z.string().nullable() })),
+  createdAt: timeSchema,
+  updatedAt: timeSchema,
+});
+
+export const keyListSchema = z.object({ keys: z.array(keyViewSchema) });
+
+export const presignatureViewSchema = z.object({
+  id: hex32Schema,
+  keyId: hex32Schema,
+  path: z.tuple([z.number().int(), z.number().int()]),
+  signers: z.array(nodeIndex),
+  state: z.enum(["pending", "ready", "burned", "discarded"]),
+  createdAt: timeSchema,
+  burnedAt: timeSchema.nullable(),
+});
+
+export const presignatureListSchema = z.object({ presignatures: z.array(presignatureViewSchema) });
+
+export const presignatureStatusSchema = z.object({
+  target: z.number().int(),
+  refillBelow: z.number().int(),
+  batch: z.number().int(),
+  keys: z.array(
+    z.object({
+      keyId: hex32Schema,
+      ready: z.number().int(),
+      pending: z.number().int(),
+      burned: z.number().int(),
+      usable: z.number().int().meta({ description: "Ready, and all of their signers are up now" }),
+      wanted: z.number().int(),
+    }),
+  ),
+});
+
+export const sessionViewSchema = z.object({
+  session: hex32Schema,
+  purpose: z.enum(["sign", "presign", "keygen"]),
+  subject: z.string(),
+  attempt: z.number().int(),
+  initiator: nodeIndex,
+  signers: z.array(nodeIndex),
+  state: z.string(),
+  failure: z.string().nullable(),
+  startedAt: timeSchema,
+  endedAt: timeSchema.nullable(),
+});
+
+export const sessionListSchema = z.object({ sessions: z.array(sessionViewSchema) });
+
+export const policyRuleSchema = z.object({ rule: z.string(), decision: z.string(), explanation: z.string() });
+export const policyCheckSchema = z.object({
+  node: nodeIndex,
+  decision: z.enum(["allow", "deny", "wait"]),
+  rules: z.array(policyRuleSchema),
+});
+
+export const auditEntryViewSchema = z.object({
+  seq: z.number().int(),
+  at: timeSchema,
+  kind: z.string(),
+  subject: z.string(),
+  data: z.record(z.string(), z.unknown()),
+  hash: hex32Schema,
+});
+export const auditListSchema = z.object({
+  entries: z.array(auditEntryViewSchema),
+  next: z.number().int().nullable(),
+});
+
+/** One server-sent event. */
+export const eventSchema = z.object({
+  id: z.number().int(),
+  at: timeSchema,
+  type: z.enum(["transaction", "key", "session", "peer", "violation", "ban", "presignatures", "primes"]),
+  subject: z.string(),
+  state: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+
+export type Health = z.output<typeof healthSchema>;
+export type TransactionView = z.output<typeof transactionViewSchema>;
+export type TransactionDetail = z.output<typeof transactionDetailSchema>;
+export type WalletView = z.output<typeof walletViewSchema>;
+export type Balance = z.output<typeof balanceSchema>;
+export type AddressView = z.output<typeof addressViewSchema>;
+export type NodeView = z.output<typeof nodeViewSchema>;
+export type ClusterStatus = z.output<typeof clusterStatusSchema>;
+export type KeyView = z.output<typeof keyViewSchema>;
+export type PresignatureView = z.output<typeof presignatureViewSchema>;
+export type PresignatureStatus = z.output<typeof presignatureStatusSchema>;
+export type SessionView = z.output<typeof sessionViewSchema>;
+export type PolicyCheck = z.output<typeof policyCheckSchema>;
+export type CairnEvent = z.output<typeof eventSchema>;

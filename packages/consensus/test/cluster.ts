@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import {
+  clusterIdOf,
+  Ed25519Signer,
+  type Manifest,
+  manifestHash,
+  manifestSchema,
+  type NodeIndex,
+  type Nonce,
+  parseShape,
+  type SpendRequest,
+  spendRequestSchema,
+  type UnixMs,
+} from "@cairn/core";
+import {
+  type Intent,
+  type IntentContext,
+  intentHash,
+  type SignedVoid,
+  type SignedVote,
+  signVoid,
+  signVote,
+  type Vote,
+  type VotingContext,
+} from "../src/index.ts";
+
+/** PKCS#8 prefix of an Ed25519 private key (RFC 8410 §7). */
+const PKCS8 = "302e020100300506032b657004220420";
+
+/** A key that follows from its name, so that transcripts are the same on every machine. */
+export function signerOf(name: string): Ed25519Signer {
+  const der = Buffer.from(PKCS8 + createHash("sha256").update(name).digest("hex"), "hex").toString("base64");
+  return Ed25519Signer.fromPem(
+    Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`),
+  );
+}
+
+export const hash = (name: string): string => createHash("sha256").update(name).digest("hex");
+
+export interface TestCluster {
+  readonly manifest: Manifest;
+  readonly manifestHash: ReturnType<typeof manifestHash>;
+  readonly nodes: readonly Ed25519Signer[];
+  readonly operators: readonly Ed25519Signer[];
+  readonly owner: Ed25519Signer;
+  readonly engine: Ed25519Signer;
+}
+
+export const NOW = 1_800_000_000_000 as UnixMs;
+export const HOUR = 3_600_000;
+
+export function clusterOf(
+  options: { readonly n?: number; readonly t?: number; readonly change?: Partial<Manifest> } = {},
+): TestCluster {
+  const n = options.n ?? 5;
+  const nodes = Array.from({ length: n }, (_, at) => signerOf(`node ${at + 1}`));
+  const operators = Array.from({ length: n }, (_, at) => signerOf(`operator ${at + 1}`));
+  const owner = signerOf("owner");
+  const engine = signerOf("engine");
+  const body = {
+    version: 1,
+    nonce: hash("nonce"),
+    sequence: 0,
+    previous: null,
+    network: "regtest",
+    threshold: options.t ?? 4,
+    members: nodes.map((node, at) => ({
+      index: at + 1,
+      name: `member ${at + 1}`,
+      identity: node.publicKey,
+      sealing: hash(`sealing ${at + 1}`),
+      operator: operators[at]?.publicKey ?? "",
+      addresses: [],
+      api: null,
+    })),
+    requesters: [owner.publicKey],
+    approvers: [],
+    coordinators: [],
+    policyEngines: [engine.publicKey],
+    transactionServices: [],
+    authorisation: "quorum",
+    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
+    policy: hash("policy"),
+    policyVersion: 1,
+    policyDelayMs: 0,
+    caFingerprint: hash("ca"),
+    unsignedRequests: false,
+    protocolVersions: [1],
+    createdAt: NOW - 1_000_000,
+    ...options.change,
+  };
+  const shaped = parseShape(manifestSchema, { ...body, cluster: hash("") });
+  const manifest: Manifest = { ...shaped, cluster: clusterIdOf(shaped) };
+  return { manifest, manifestHash: manifestHash(manifest), nodes, operators, owner, engine };
+}
+
+export function nodeOf(cluster: TestCluster, index: number): Ed25519Signer {
+  const signer = cluster.nodes[index - 1];
+  if (signer === undefined) throw new Error(`no node ${index}`);
+  return signer;
+}
+
+export function requestOf(cluster: TestCluster, change: Partial<SpendRequest> = {}): SpendRequest {
+  return {
+    ...parseShape(spendRequestSchema, {
+      version: 1,
+      cluster: cluster.manifest.cluster,
+      network: cluster.manifest.network,
+      wallet: hash("wallet"),
+      outputs: [{ address: "bcrt1qexample", amountSats: 50_000 }],
+      maxFeeSats: 1_000,
+      feeRateSatsPerKvb: null,
+      nonce: hash("request"),
+      createdAt: NOW,
+      expiry: NOW + HOUR,
+      replaces: null,
+      requester: cluster.owner.publicKey,
+    }),
+    ...change,
+  };
+}
+
+export function intentOf(
+  cluster: TestCluster,
+  change: Partial<Intent> = {},
+  request: SpendRequest = requestOf(cluster),
+): Intent {
+  return {
+    version: 1,
+    cluster: cluster.manifest.cluster,
+    request: { body: request, signature: cluster.owner.sign("cairn/spend-request/v1", request) },
+    psbt: Buffer.from("psbt"),
+    wallet: request.wallet,
+    manifestHash: cluster.manifestHash,
+    policyVersion: 1,
+    protocolVersion: 1,
+    createdAt: NOW,
+    ...change,
+  };
+}
+
+export function intentContext(cluster: TestCluster, change: Partial<IntentContext> = {}): IntentContext {
+  return {
+    manifest: cluster.manifest,
+    manifestHash: cluster.manifestHash,
+    policyVersion: 1,
+    protocolVersions: [1],
+    now: NOW,
+    clockSkewMs: 2_000,
+    ...change,
+  };
+}
+
+export function voteOf(
+  cluster: TestCluster,
+  voter: number,
+  change: Partial<Vote> = {},
+  signer: Ed25519Signer = nodeOf(cluster, voter),
+): SignedVote {
+  const vote: Vote = {
+    version: 1,
+    cluster: cluster.manifest.cluster,
+    manifestHash: cluster.manifestHash,
+    intentHash: intentHash(intentOf(cluster)),
+    round: 1,
+    voter: voter as NodeIndex,
+    approve: true,
+    reason: null,
+    ...change,
+  };
+  return signVote(vote, signer);
+}
+
+export const rejection = (code: string): Partial<Vote> => ({
+  approve: false,
+  reason: { code, blocking: [] },
+});
+
+export function voidOf(
+  cluster: TestCluster,
+  node: number,
+  intent: Vote["intentHash"] = intentHash(intentOf(cluster)),
+): SignedVoid {
+  return signVoid(
+    {
+      version: 1,
+      cluster: cluster.manifest.cluster,
+      manifestHash: cluster.manifestHash,
+      intentHash: intent,
+      node: node as NodeIndex,
+    },
+    nodeOf(cluster, node),
+  );
+}
+
+export const ROUND_MS = 10_000;
+
+export function votingContext(cluster: TestCluster, change: Partial<VotingContext> = {}): VotingContext {
+  return {
+    now: NOW,
+    me: 1 as NodeIndex,
+    manifest: cluster.manifest,
+    manifestHash: cluster.manifestHash,
+    roundMs: ROUND_MS,
+    ...change,
+  };
+}
+
+export const nonceOf = (name: string): Nonce => hash(name) as Nonce;

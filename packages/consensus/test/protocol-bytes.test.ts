@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decodeCanonical, encodeCanonical, fromHex, manifestHash, manifestSchema, toHex } from "@cairn/core";
+import { z } from "zod";
+import {
+  authorisedGrantSchema,
+  banLiftSchema,
+  broadcastSchema,
+  certificateHash,
+  certificateSchema,
+  checkIntentForm,
+  deferralSchema,
+  evidenceHash,
+  evidenceSchema,
+  grantIdOf,
+  grantNonceOf,
+  grantSchema,
+  intentHash,
+  intentSchema,
+  judgeEvidence,
+  partialSignatureSchema,
+  publicDataAcceptanceSchema,
+  verifyCertificate,
+  voidSchema,
+  voteSchema,
+} from "../src/index.ts";
+import { readProtocolExamples } from "./read-protocol-examples.ts";
+
+const { examples } = readProtocolExamples();
+
+function decoded<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> {
+  const encoded = examples[name]?.encoded;
+  assert.ok(encoded, `docs/protocol-examples.json has no example "${name}"`);
+  const value = decodeCanonical(schema, fromHex(encoded));
+  assert.equal(toHex(encodeCanonical(value)), encoded, name);
+  return value;
+}
+
+const schemas: Record<string, z.ZodType> = {
+  intent: intentSchema,
+  vote: voteSchema,
+  "vote-rejection": voteSchema,
+  deferral: deferralSchema,
+  void: voidSchema,
+  certificate: certificateSchema,
+  grant: grantSchema,
+  "authorised-grant": authorisedGrantSchema,
+  broadcast: broadcastSchema,
+  "presign-acceptance": publicDataAcceptanceSchema,
+  partial: partialSignatureSchema,
+  "evidence-double-vote": evidenceSchema,
+  "evidence-minority-vote": evidenceSchema,
+  "evidence-equivocation": evidenceSchema,
+  "evidence-invalid-partial": evidenceSchema,
+  "ban-lift": banLiftSchema,
+};
+
+for (const [name, schema] of Object.entries(schemas)) {
+  test(`protocol example ${name} is of its shape and has one encoding`, () => {
+    decoded(name, schema);
+  });
+}
+
+const manifest = decoded("genesis-manifest", manifestSchema);
+const rules = { manifest, manifestHash: manifestHash(manifest) };
+
+test("the example intent is of its manifest, and grant id and nonce follow from its hash", () => {
+  const intent = decoded("intent", intentSchema);
+  checkIntentForm(intent, rules);
+  const hash = intentHash(intent);
+  assert.equal(hash, examples.intent?.hash);
+  assert.equal(decoded("grant-id", z.string()), hash);
+  assert.equal(grantIdOf(hash), examples["grant-id"]?.hash);
+  assert.equal(grantNonceOf(hash), examples["grant-nonce"]?.hash);
+  const grant = decoded("grant", grantSchema);
+  assert.equal(grant.grantId, grantIdOf(hash));
+  assert.equal(grant.nonce, grantNonceOf(hash));
+});
+
+test("the example certificate verifies offline and holds the example vote's signature", () => {
+  const certificate = decoded("certificate", certificateSchema);
+  verifyCertificate(certificate, manifest, rules.manifestHash);
+  assert.equal(certificateHash(certificate), examples.certificate?.hash);
+  assert.equal(certificate.votes[0]?.signature, examples.vote?.signature);
+});
+
+test("the example evidence convicts where it holds, and the approval of a sound intent convicts nobody", () => {
+  const verifiers = {
+    protocolVersions: [1],
+    intentFault: () => null,
+    partialValid: () => false,
+  };
+  const judge = (name: string) => judgeEvidence(decoded(name, evidenceSchema), rules, verifiers);
+  assert.deepEqual(judge("evidence-double-vote"), { kind: "proven", type: "DoubleVote", node: 5 });
+  assert.deepEqual(judge("evidence-equivocation"), { kind: "proven", type: "Equivocation", node: 1 });
+  assert.deepEqual(judge("evidence-invalid-partial"), { kind: "proven", type: "InvalidPartial", node: 1 });
+  assert.equal(judge("evidence-minority-vote").kind, "forged");
+  assert.equal(
+    decoded("ban-lift", banLiftSchema).violations[0],
+    evidenceHash(decoded("evidence-double-vote", evidenceSchema)),
+  );
+});

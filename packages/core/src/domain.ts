@@ -1,0 +1,48 @@
+/**
+ * Domain tags: each kind of structure is hashed and signed under its own, so that no bytes mean two things
+ * (CVE-2022-47930 class of faults).
+ */
+export const domainTags = [
+  "cairn/manifest/v1",
+  "cairn/cluster/v1",
+  "cairn/spend-request/v1",
+  "cairn/intent/v1",
+  "cairn/policy/v1",
+  "cairn/vote/v1",
+  "cairn/void/v1",
+  "cairn/certificate/v1",
+  "cairn/grant/v1",
+  "cairn/grant-nonce/v1",
+  "cairn/keygen-request/v1",
+  "cairn/keygen-approval/v1",
+  "cairn/keygen-test/v1",
+  "cairn/public-package/v1",
+  "cairn/wallet-record/v1",
+  "cairn/presignature/v1",
+  "cairn/presignature-data/v1",
+  "cairn/presign-job/v1",
+  "cairn/initiator/v1",
+  "cairn/subset/v1",
+  "cairn/session/v1",
+  "cairn/execution/v1",
+  "cairn/proposal/v1",
+  "cairn/ack/v1",
+  "cairn/nack/v1",
+  "cairn/start/v1",
+  "cairn/abort/v1",
+  "cairn/broadcast/v1",
+  "cairn/partial/v1",
+  "cairn/finalize/v1",
+  "cairn/evidence/v1",
+  "cairn/ban/v1",
+  "cairn/envelope/v1",
+  "cairn/ephemeral-key/v1",
+  "cairn/hello/v1",
+  "cairn/revocation-list/v1",
+  "cairn/fence/v1",
+  "cairn/audit/v1",
+  "cairn/checkpoint/v1",
+  "cairn/api-request/v1",
+] as const;
+
+export type DomainTag = (typeof domainTags)[number];

@@ -1,0 +1,234 @@
+import { createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from "node:crypto";
+import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
+import { z } from "zod";
+import { fromHex } from "./bytes.ts";
+import { decodeCanonical, encodeCanonical } from "./canonical.ts";
+import { CairnError } from "./error.ts";
+import { rawPublicKey, readPrivateKey, type Signer, verifySignature } from "./identity.ts";
+import {
+  type ClusterId,
+  clusterIdSchema,
+  type Ed25519PublicKey,
+  type NodeIndex,
+  nodeIndexSchema,
+  sessionIdSchema,
+  signatureHexSchema,
+  unixMsSchema,
+  type X25519PublicKey,
+} from "./ids.ts";
+
+/** Kinds of peer messages. Those in {@link postedKinds} are kept until acknowledged; the rest are sent at most once. */
+export const messageKinds = [
+  "intent",
+  "vote",
+  "deferral",
+  "void",
+  "certificate",
+  "final",
+  "evidence",
+  "keygen-request",
+  "keygen-approval",
+  "public-package",
+  "wallet-signature",
+  "presign-ready",
+  "proposal",
+  "ack",
+  "nack",
+  "start",
+  "abort",
+  "round",
+  "partial",
+  "finalize",
+  "receipt",
+  "fence-challenge",
+  "fence-answer",
+  "sync-request",
+  "sync-answer",
+] as const;
+export type MessageKind = (typeof messageKinds)[number];
+
+export const postedKinds: ReadonlySet<MessageKind> = new Set<MessageKind>([
+  "intent",
+  "vote",
+  "void",
+  "certificate",
+  "final",
+  "evidence",
+  "keygen-request",
+  "keygen-approval",
+  "public-package",
+  "wallet-signature",
+  "presign-ready",
+]);
+
+/** What everybody on the way may read; all of it is authenticated by the seal (as associated data) and the signature. */
+export const envelopeHeaderSchema = z.strictObject({
+  version: z.literal(1),
+  cluster: clusterIdSchema,
+  /** The sender's epoch. */
+  epoch: z.number().int().min(0),
+  session: sessionIdSchema.nullable(),
+  round: z.number().int().min(0).max(255),
+  from: nodeIndexSchema,
+  to: nodeIndexSchema,
+  /** Rises with every envelope from this sender to this recipient within an epoch. */
+  seq: z.number().int().min(0),
+  sentAt: unixMsSchema,
+  kind: z.enum(messageKinds),
+  trace: z.string().max(128).nullable(),
+});
+export type EnvelopeHeader = z.output<typeof envelopeHeaderSchema>;
+
+const bytes = z.instanceof(Uint8Array);
+
+/** Envelope v1: header, HPKE encapsulated key, ciphertext, and the sender's signature over all three. */
+export const envelopeSchema = z.strictObject({
+  header: envelopeHeaderSchema,
+  enc: bytes.refine((value) => value.length === 32, "an X25519 encapsulated key has 32 bytes"),
+  ciphertext: bytes,
+  signature: signatureHexSchema,
+});
+export type Envelope = z.output<typeof envelopeSchema>;
+
+/** RFC 9180, base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. */
+const suite = new CipherSuite({
+  kem: new DhkemX25519HkdfSha256(),
+  kdf: new HkdfSha256(),
+  aead: new Aes256Gcm(),
+});
+const HPKE_INFO = Buffer.from("cairn/envelope/v1", "utf8");
+
+/** The X25519 key to which envelopes for a node are sealed, or an ephemeral one for keygen and refresh. */
+export class SealingKey {
+  readonly publicKey: X25519PublicKey;
+  readonly #key: KeyObject;
+  #imported: Promise<webcrypto.CryptoKeyPair> | null = null;
+
+  private constructor(key: KeyObject) {
+    this.#key = key;
+    this.publicKey = rawPublicKey(createPublicKey(key)) as X25519PublicKey;
+  }
+
+  static generate(): SealingKey {
+    return new SealingKey(generateKeyPairSync("x25519").privateKey);
+  }
+
+  /** @param pem PKCS#8 PEM bytes */
+  static fromPem(pem: Uint8Array): SealingKey {
+    return new SealingKey(readPrivateKey(pem, "x25519"));
+  }
+
+  /** PKCS#8 PEM bytes, for a file of mode 0600. */
+  toPem(): Uint8Array {
+    return Buffer.from(this.#key.export({ type: "pkcs8", format: "pem" }));
+  }
+
+  /** The pair as WebCrypto keys, which the HPKE library needs. */
+  pair(): Promise<webcrypto.CryptoKeyPair> {
+    this.#imported ??= importPair(this.#key);
+    return this.#imported;
+  }
+}
+
+async function importPair(key: KeyObject): Promise<webcrypto.CryptoKeyPair> {
+  const publicKey = createPublicKey(key);
+  return {
+    privateKey: key.toCryptoKey("X25519", false, ["deriveBits"]),
+    publicKey: publicKey.toCryptoKey("X25519", true, []),
+  };
+}
+
+/** Seals `payload` to the recipient and signs the whole. */
+export async function sealEnvelope(
+  header: EnvelopeHeader,
+  payload: Uint8Array,
+  recipient: X25519PublicKey,
+  signer: Signer,
+): Promise<Uint8Array> {
+  const recipientPublicKey = await suite.kem.deserializePublicKey(toArrayBuffer(fromHex(recipient)));
+  const sender = await suite.createSenderContext({ recipientPublicKey, info: toArrayBuffer(HPKE_INFO) });
+  const ciphertext = new Uint8Array(
+    await sender.seal(toArrayBuffer(payload), toArrayBuffer(encodeCanonical(header))),
+  );
+  const body = { header, enc: new Uint8Array(sender.enc), ciphertext };
+  return encodeCanonical({ ...body, signature: signer.sign("cairn/envelope/v1", body) });
+}
+
+/** Reads an envelope's outside. Nothing in it is believed before {@link openEnvelope}. */
+export function decodeEnvelope(frame: Uint8Array): Envelope {
+  return decodeCanonical(envelopeSchema, frame);
+}
+
+/** What an envelope is checked against before any other work is done for it. */
+export interface EnvelopeExpectation {
+  readonly cluster: ClusterId;
+  readonly me: NodeIndex;
+  /** The peer that the transport authenticated. */
+  readonly from: NodeIndex;
+  readonly senderKey: Ed25519PublicKey;
+  readonly now: number;
+  /** Largest difference between the sender's clock and ours that is believed, in milliseconds. */
+  readonly clockSkewMs: number;
+}
+
+/**
+ * Checks an envelope and opens it.
+ * @throws CairnError `wrong-cluster`, `wrong-recipient`, `not-member`, `clock-skew`, `signature-invalid`, `malformed`
+ */
+export async function openEnvelope(
+  envelope: Envelope,
+  expected: EnvelopeExpectation,
+  key: SealingKey,
+): Promise<Uint8Array> {
+  const { header, enc, ciphertext } = envelope;
+  if (header.cluster !== expected.cluster)
+    throw new CairnError("wrong-cluster", "the envelope is for another cluster");
+  if (header.from !== expected.from) {
+    throw new CairnError("not-member", "the envelope names another sender than its connection", {
+      from: header.from,
+    });
+  }
+  if (header.to !== expected.me) {
+    throw new CairnError("wrong-recipient", "the envelope is for another node", { to: header.to });
+  }
+  if (Math.abs(header.sentAt - expected.now) > expected.clockSkewMs) {
+    throw new CairnError(
+      "clock-skew",
+      "the envelope's time is too far from this node's clock; check both clocks",
+      {
+        sentAt: header.sentAt,
+        now: expected.now,
+      },
+    );
+  }
+  if (
+    !verifySignature("cairn/envelope/v1", { header, enc, ciphertext }, expected.senderKey, envelope.signature)
+  ) {
+    throw new CairnError("signature-invalid", "the envelope's signature does not verify", {
+      from: header.from,
+    });
+  }
+  try {
+    const recipient = await suite.createRecipientContext({
+      recipientKey: await key.pair(),
+      enc: toArrayBuffer(enc),
+      info: toArrayBuffer(HPKE_INFO),
+    });
+    return new Uint8Array(
+      await recipient.open(toArrayBuffer(ciphertext), toArrayBuffer(encodeCanonical(header))),
+    );
+  } catch (cause) {
+    throw new CairnError(
+      "malformed",
+      "the envelope does not open under this node's sealing key",
+      { from: header.from },
+      { cause },
+    );
+  }
+}
+
+function toArrayBuffer(view: Uint8Array): ArrayBuffer {
+  const copy = new ArrayBuffer(view.byteLength);
+  new Uint8Array(copy).set(view);
+  return copy;
+}

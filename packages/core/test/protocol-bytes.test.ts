@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { z } from "zod";
+import {
+  auditEntryHash,
+  auditEntrySchema,
+  clusterIdOf,
+  concatBytes,
+  decodeCanonical,
+  decodeEnvelope,
+  Ed25519Signer,
+  ed25519PublicKeySchema,
+  encodeCanonical,
+  envelopeHeaderSchema,
+  envelopeSchema,
+  fromHex,
+  keygenApprovalSchema,
+  keygenRequestHash,
+  keygenRequestSchema,
+  manifestHash,
+  manifestSchema,
+  openEnvelope,
+  policyHash,
+  policySchema,
+  publicPackageHash,
+  SealingKey,
+  sha256Hex,
+  signatureHexSchema,
+  spendRequestHash,
+  spendRequestSchema,
+  toHex,
+  verifySignature,
+  walletIdOf,
+  walletRecordSchema,
+} from "../src/index.ts";
+import { readProtocolExamples } from "./read-protocol-examples.ts";
+
+const { keys, examples } = readProtocolExamples();
+
+function example(name: string) {
+  const found = examples[name];
+  assert.ok(found, `docs/protocol-examples.json has no example "${name}"`);
+  return found;
+}
+
+function decoded<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> {
+  const value = decodeCanonical(schema, fromHex(example(name).encoded));
+  assert.equal(toHex(encodeCanonical(value)), example(name).encoded, name);
+  return value;
+}
+
+const schemas: Record<string, z.ZodType> = {
+  policy: policySchema,
+  "genesis-manifest": manifestSchema,
+  "successor-manifest": manifestSchema,
+  "keygen-request": keygenRequestSchema,
+  "keygen-approval": keygenApprovalSchema,
+  "wallet-record": walletRecordSchema,
+  "spend-request": spendRequestSchema,
+  "audit-entry": auditEntrySchema,
+  "audit-entry-next": auditEntrySchema,
+  "envelope-header": envelopeHeaderSchema,
+  envelope: envelopeSchema.omit({ signature: true }),
+  "envelope-frame": envelopeSchema,
+};
+
+for (const [name, schema] of Object.entries(schemas)) {
+  test(`protocol example ${name} is of its shape and has one encoding`, () => {
+    decoded(name, schema);
+  });
+}
+
+test("every example is hashed over tag, zero byte and canonical bytes", () => {
+  for (const [name, { domain, encoded, hash }] of Object.entries(examples)) {
+    decoded(name, z.unknown());
+    if (domain === null) continue;
+    const bytes = concatBytes(new TextEncoder().encode(domain), Uint8Array.of(0), fromHex(encoded));
+    assert.equal(sha256Hex(bytes), hash, name);
+  }
+});
+
+test("every signed example carries the signature that its key makes, and no other key's", () => {
+  for (const [name, { domain, encoded, signer, signature }] of Object.entries(examples)) {
+    if (domain === null || signer === null || signature === null) continue;
+    const pair = keys[signer];
+    assert.ok(pair, `no key "${signer}" in the document`);
+    const body = decodeCanonical(z.unknown(), fromHex(encoded));
+    const der = Buffer.from(`302e020100300506032b657004220420${pair.private}`, "hex").toString("base64");
+    const key = Ed25519Signer.fromPem(
+      Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`),
+    );
+    assert.equal(key.publicKey, pair.public, name);
+    assert.equal(key.sign(domain, body), signature, name);
+    const given = signatureHexSchema.parse(signature);
+    assert.ok(verifySignature(domain, body, ed25519PublicKeySchema.parse(pair.public), given), name);
+    const stranger = Object.entries(keys).find(
+      ([other]) => other !== signer && other.startsWith("node"),
+    )?.[1];
+    assert.ok(stranger);
+    assert.ok(!verifySignature(domain, body, ed25519PublicKeySchema.parse(stranger.public), given), name);
+  }
+});
+
+test("ids in the examples follow from what they name", () => {
+  const genesis = decoded("genesis-manifest", manifestSchema);
+  const successor = decoded("successor-manifest", manifestSchema);
+  const keygen = decoded("keygen-request", keygenRequestSchema);
+  const record = decoded("wallet-record", walletRecordSchema);
+  const request = decoded("spend-request", spendRequestSchema);
+  assert.equal(clusterIdOf(genesis), genesis.cluster);
+  assert.equal(example("cluster-id").hash, genesis.cluster);
+  assert.equal(manifestHash(genesis), example("genesis-manifest").hash);
+  assert.equal(successor.previous, manifestHash(genesis));
+  assert.equal(policyHash(decoded("policy", policySchema)), genesis.policy);
+  assert.equal(keygenRequestHash(keygen), record.keyId);
+  assert.equal(walletIdOf(record.descriptor), record.wallet);
+  assert.equal(publicPackageHash(decoded("public-package", z.instanceof(Uint8Array))), record.publicPackage);
+  assert.equal(spendRequestHash(request), example("spend-request").hash);
+  assert.equal(
+    decoded("audit-entry-next", auditEntrySchema).previous,
+    auditEntryHash(decoded("audit-entry", auditEntrySchema)),
+  );
+});
+
+test("the example envelope opens under its recipient's key to the example payload", async () => {
+  const envelope = decodeEnvelope(fromHex(example("envelope-frame").encoded));
+  assert.equal(toHex(encodeCanonical(envelope.header)), example("envelope-header").encoded);
+  assert.equal(envelope.signature, example("envelope").signature);
+  const pair = keys["sealing 2"];
+  assert.ok(pair);
+  const der = Buffer.from(`302e020100300506032b656e04220420${pair.private}`, "hex").toString("base64");
+  const sealing = SealingKey.fromPem(
+    Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`),
+  );
+  assert.equal(sealing.publicKey, pair.public);
+  const payload = await openEnvelope(
+    envelope,
+    {
+      cluster: envelope.header.cluster,
+      me: envelope.header.to,
+      from: envelope.header.from,
+      senderKey: ed25519PublicKeySchema.parse(keys["node 1"]?.public),
+      now: envelope.header.sentAt,
+      clockSkewMs: 0,
+    },
+    sealing,
+  );
+  assert.equal(toHex(payload), example("sealed-payload").encoded);
+});

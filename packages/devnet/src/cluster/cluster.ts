@@ -1,0 +1,272 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type InitialisedCluster, initCluster, type NodeSettings, type PolicyLimits } from "@cairn/cli";
+import { CairnClient } from "@cairn/client";
+import {
+  Ed25519Signer,
+  isCairnError,
+  type Manifest,
+  type NodeIndex,
+  nodeIndexSchema,
+  parseShape,
+  systemClock,
+  systemRandom,
+} from "@cairn/core";
+import { createDevnetChain, type DevnetChain } from "../chain/create-devnet-chain.ts";
+import { freePorts } from "./free-ports.ts";
+import { type EngineLevel, type LogLine, NodeProcess } from "./node-process.ts";
+import { until } from "./until.ts";
+
+export interface ClusterOptions {
+  readonly level: EngineLevel;
+  /** Folder of all nodes' folders, which must not exist; a temporary one, removed at the end, when left out. */
+  readonly dir?: string;
+  /** n; default 5. */
+  readonly nodes?: number;
+  /** t; default ⌊2n/3⌋ + 1. */
+  readonly threshold?: number;
+  /** Sections of every node's `cairn.toml`. */
+  readonly settings?: NodeSettings;
+  readonly policy?: PolicyLimits;
+}
+
+/** One node of a {@link Cluster}. */
+export interface ClusterNode {
+  readonly index: NodeIndex;
+  readonly dir: string;
+  /** Base URL of its REST API. */
+  readonly api: string;
+  /** The chain endpoint that it alone asks. */
+  readonly chain: string;
+  /** With an admin's token, to this node alone. */
+  readonly client: CairnClient;
+  readonly running: boolean;
+  readonly pid: number;
+}
+
+interface Member {
+  readonly index: NodeIndex;
+  readonly dir: string;
+  readonly config: string;
+  readonly api: string;
+  readonly chain: string;
+  readonly client: CairnClient;
+  readonly logs: LogLine[];
+  process: NodeProcess | null;
+}
+
+const LOG_LINES_KEPT = 5_000;
+const MESH_LIMIT_MS = 60_000;
+
+/** A cluster of daemons on this machine, each with its own folder, ports and chain endpoint over one regtest chain. */
+export class Cluster {
+  readonly chain: DevnetChain;
+  readonly files: InitialisedCluster;
+  /** Whose signature asks for keys. */
+  readonly operator: Ed25519Signer;
+  /** Whose signature asks for spends. */
+  readonly requester: Ed25519Signer;
+  readonly #level: EngineLevel;
+  readonly #members: readonly Member[];
+  readonly #temporary: string | null;
+
+  /** Made by {@link startCluster}. */
+  constructor(parts: {
+    readonly chain: DevnetChain;
+    readonly files: InitialisedCluster;
+    readonly operator: Ed25519Signer;
+    readonly requester: Ed25519Signer;
+    readonly level: EngineLevel;
+    readonly temporary: string | null;
+  }) {
+    this.chain = parts.chain;
+    this.files = parts.files;
+    this.operator = parts.operator;
+    this.requester = parts.requester;
+    this.#level = parts.level;
+    this.#temporary = parts.temporary;
+    this.#members = parts.files.nodes.map(({ index, dir, config, api }, position) => ({
+      index: parseShape(nodeIndexSchema, index),
+      dir,
+      config,
+      api,
+      chain: parts.chain.endpoints[position]?.url ?? "",
+      client: new CairnClient({ endpoints: [api], token: parts.files.tokens.admin }),
+      logs: [],
+      process: null,
+    }));
+  }
+
+  get manifest(): Manifest {
+    return this.files.signedManifest.manifest;
+  }
+
+  get indices(): readonly NodeIndex[] {
+    return this.#members.map(({ index }) => index);
+  }
+
+  /** Nodes whose process runs. */
+  get running(): readonly ClusterNode[] {
+    return this.#members.filter(({ process }) => process?.running === true).map(viewOf);
+  }
+
+  node(index: number): ClusterNode {
+    return viewOf(this.#member(index));
+  }
+
+  /** Typed client of one node, with an admin's token. */
+  client(index: number): CairnClient {
+    return this.#member(index).client;
+  }
+
+  /** The newest lines that a node logged, over all its lives. */
+  logs(index: number): readonly LogLine[] {
+    return this.#member(index).logs;
+  }
+
+  async rssBytes(index: number): Promise<number> {
+    return this.#running(index).rssBytes();
+  }
+
+  /** Starts a node that is down and resolves once it serves. */
+  async start(index: number): Promise<void> {
+    const member = this.#member(index);
+    if (member.process?.running === true) throw new Error(`node ${index} runs already`);
+    const { logs } = member;
+    member.process = new NodeProcess({
+      level: this.#level,
+      config: member.config,
+      log: (line) => {
+        logs.push(line);
+        if (logs.length > LOG_LINES_KEPT) logs.shift();
+      },
+    });
+    await member.process.ready;
+  }
+
+  /** Ends a node in order. */
+  async stop(index: number): Promise<void> {
+    await this.#running(index).stop();
+  }
+
+  /** Ends a node with SIGKILL: nothing is written or told any more. */
+  async kill(index: number): Promise<void> {
+    await this.#running(index).kill();
+  }
+
+  /** Ends a node in order where it runs, and starts it again. */
+  async restart(index: number): Promise<void> {
+    const { process } = this.#member(index);
+    if (process?.running === true) await process.stop();
+    await this.start(index);
+  }
+
+  /** Waits until every node that runs sees every other that runs, and no more. */
+  async meshed(): Promise<void> {
+    const { running } = this;
+    const wanted = running.length - 1;
+    let seen: string[] = [];
+    await until(
+      async () => {
+        const counts = await Promise.all(running.map(({ client }) => peersUp(client)));
+        seen = counts.map((count, position) => `node ${running[position]?.index}: ${count ?? "no answer"}`);
+        return counts.every((count) => count === wanted) ? true : null;
+      },
+      {
+        timeoutMs: MESH_LIMIT_MS,
+        describe: () => `the nodes should see ${wanted} peers each, but ${seen.join(", ")}`,
+      },
+    );
+  }
+
+  /** Ends every process, closes the chain and removes a temporary folder. */
+  async close(): Promise<void> {
+    await Promise.all(
+      this.#members.map(async ({ process }) => {
+        if (process?.running === true) await process.stop();
+      }),
+    );
+    await this.chain.close();
+    if (this.#temporary !== null) await rm(this.#temporary, { recursive: true, force: true });
+  }
+
+  #member(index: number): Member {
+    const member = this.#members[index - 1];
+    if (member === undefined) throw new RangeError(`the cluster has no node ${index}`);
+    return member;
+  }
+
+  #running(index: number): NodeProcess {
+    const { process } = this.#member(index);
+    if (process?.running !== true) throw new Error(`node ${index} does not run`);
+    return process;
+  }
+}
+
+/**
+ * Makes a cluster, starts its chain and its daemons, and resolves once all nodes see each other.
+ * Close it, whatever happens: it owns processes. They also end when this process does.
+ */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const total = options.nodes ?? 5;
+  const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "cairn-devnet-")) : null;
+  const dir = options.dir ?? join(temporary ?? "", "cluster");
+  let chain: DevnetChain | null = null;
+  let cluster: Cluster | null = null;
+  try {
+    chain = await createDevnetChain(
+      { ports: Array.from({ length: total }, () => 0) },
+      { clock: systemClock, random: systemRandom },
+    );
+    const ports = await freePorts(2 * total);
+    const files = await initCluster({
+      dir,
+      network: "regtest",
+      nodes: chain.endpoints.map(({ url }, position) => ({
+        name: `node-${position + 1}`,
+        peer: `127.0.0.1:${ports[2 * position]}`,
+        api: `127.0.0.1:${ports[2 * position + 1]}`,
+        chain: [url],
+      })),
+      ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
+      ...(options.policy === undefined ? {} : { policy: options.policy }),
+      ...(options.settings === undefined ? {} : { settings: options.settings }),
+    });
+    const [operatorKey] = files.operatorKeys;
+    if (operatorKey === undefined) throw new RangeError("a cluster has nodes");
+    cluster = new Cluster({
+      chain,
+      files,
+      operator: Ed25519Signer.fromPem(await readFile(operatorKey)),
+      requester: Ed25519Signer.fromPem(await readFile(files.requesterKey)),
+      level: options.level,
+      temporary,
+    });
+    const started = cluster;
+    await Promise.all(started.indices.map((index) => started.start(index)));
+    await started.meshed();
+    return started;
+  } catch (error) {
+    if (cluster !== null) await cluster.close();
+    else {
+      await chain?.close();
+      if (temporary !== null) await rm(temporary, { recursive: true, force: true });
+    }
+    throw error;
+  }
+}
+
+function viewOf(member: Member): ClusterNode {
+  const { index, dir, api, chain, client, process } = member;
+  return { index, dir, api, chain, client, running: process?.running === true, pid: process?.pid ?? 0 };
+}
+
+async function peersUp(client: CairnClient): Promise<number | null> {
+  try {
+    return (await client.call("health", {})).peersUp;
+  } catch (error) {
+    if (isCairnError(error)) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,42 @@
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { runDemo } from "./demo.ts";
+
+const USAGE = `node packages/devnet/src/main.ts demo [--once]
+
+  demo          a five-node wallet on this machine: keys, deposits, payments, confirmations; stays up until Ctrl-C
+    --once      end after the last step; exit 0 only if all payments are confirmed
+    --report F  where the report goes (default demo.json)
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    once: { type: "boolean", default: false },
+    report: { type: "string", default: "demo.json" },
+    help: { type: "boolean", default: false },
+  },
+});
+const [command, ...others] = positionals;
+if (values.help) process.stdout.write(USAGE);
+else if (command === "demo" && others.length === 0) await demo();
+else {
+  process.stderr.write(USAGE);
+  process.exitCode = 2;
+}
+
+async function demo(): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  try {
+    await runDemo({
+      once: values.once,
+      report: resolve(values.report),
+      out: process.stdout,
+      signal: stop.signal,
+    });
+  } catch (error) {
+    process.exitCode = stop.signal.aborted ? 130 : 1;
+    if (!stop.signal.aborted) process.stderr.write(`The demo failed: ${String(error)}\n`);
+  }
+}

@@ -1,0 +1,45 @@
+import type { Role } from "@cairn/client";
+import type {
+  Clock,
+  Manifest,
+  ManifestHash,
+  NodeConfig,
+  NodeIndex,
+  NodeStore,
+  Random,
+  SignedManifest,
+} from "@cairn/core";
+import type { NodeFacade } from "./node-facade.ts";
+import type { SpendFactsCache } from "./spend-facts-cache.ts";
+
+/** What handlers know and use. */
+export interface ApiModules {
+  readonly me: NodeIndex;
+  readonly manifest: Manifest;
+  readonly manifestHash: ManifestHash;
+  readonly signedManifest: SignedManifest;
+  readonly protocolVersions: readonly number[];
+  readonly version: string;
+  /** This node's own, raised at every restore. */
+  readonly epoch: number;
+  readonly presignatures: NodeConfig["presignatures"];
+  readonly node: NodeFacade;
+  /** History is read from here; the API writes nothing but idempotency rows. */
+  readonly store: NodeStore;
+  readonly spendFacts: SpendFactsCache;
+  readonly primes: () => Promise<{
+    readonly ready: number;
+    readonly target: number;
+    readonly generating: boolean;
+  }>;
+  /** Whether any chain source answered lately. */
+  readonly chainOk: () => boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/**
+ * Least role for `/metrics` and the event stream, also for callers on this machine: behind a reverse proxy everybody seems to be.
+ * Prometheus sends the token by `authorization: { credentials_file }`.
+ */
+export const OBSERVER_ROLE: Role = "viewer";

@@ -1,0 +1,328 @@
+import { resolve } from "node:path";
+import { connectEsplora } from "@cairn/bitcoin";
+import { type Authorisation, quorumAuthorisation } from "@cairn/consensus";
+import {
+  CairnError,
+  type Clock,
+  encodeCanonical,
+  isCairnError,
+  type Manifest,
+  type ManifestHash,
+  manifestHash,
+  type NodeConfig,
+  type NodeStore,
+  type Random,
+} from "@cairn/core";
+import type { OpenEngineOptions, OpenedEngine } from "@cairn/engine";
+import { makePrivateFolder } from "@cairn/pki";
+import { NodeRuntime, type RuntimeOptions } from "@cairn/runtime";
+import { defaultAttemptSettings, initiatorDriver } from "@cairn/signing";
+import { AuditLog, openSqliteStore } from "@cairn/storage";
+import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
+import type { ApiModules } from "./api-modules.ts";
+import type { Log } from "./create-log.ts";
+import type { LoadedConfig } from "./load-config.ts";
+import { createMetrics } from "./metrics.ts";
+import type { NodeFacade } from "./node-facade.ts";
+import { type NodeFiles, readNodeFiles } from "./read-node-files.ts";
+import { startRestServer } from "./rest-server.ts";
+import { protocolVersions, softwareVersion } from "./software-version.ts";
+import { SpendFactsCache } from "./spend-facts-cache.ts";
+
+/** The threshold engine that a daemon runs with. */
+export interface EngineChoice {
+  /** `reduced` protects nothing and is refused outside of regtest. */
+  readonly level: "full" | "reduced";
+  readonly create: (options: OpenEngineOptions) => Promise<OpenedEngine>;
+}
+
+export interface CairnNodeModules {
+  readonly engine: EngineChoice;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const CERTIFICATE_WARNING_MS = 30 * 24 * 60 * 60 * 1000;
+
+/**
+ * A whole node: the composition root. Everything that was opened is closed in the opposite order, also when a later step of
+ * starting fails.
+ */
+export class CairnNode {
+  /** Where the REST API and peers connect. */
+  readonly apiUrl: string;
+  readonly peerAddress: string;
+  readonly #closers: (() => Promise<void>)[];
+  readonly #log: Log;
+  #closing: Promise<void> | null = null;
+
+  private constructor(listeners: Listeners, closers: (() => Promise<void>)[], log: Log) {
+    this.apiUrl = listeners.apiUrl;
+    this.peerAddress = listeners.peerAddress;
+    this.#closers = closers;
+    this.#log = log;
+  }
+
+  /**
+   * Starts the node that `loaded` describes and resolves once it listens to peers and to people.
+   * @throws CairnError with what is wrong with configuration, files, store, engine or listeners
+   */
+  static async start(loaded: LoadedConfig, modules: CairnNodeModules): Promise<CairnNode> {
+    const closers: (() => Promise<void>)[] = [];
+    try {
+      return new CairnNode(await compose(loaded, modules, closers), closers, modules.log);
+    } catch (error) {
+      await closeAll(closers, modules.log);
+      throw error;
+    }
+  }
+
+  /** Stops listening, lets commits under way finish, and closes everything. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= closeAll(this.#closers, this.#log);
+    return this.#closing;
+  }
+}
+
+interface Listeners {
+  readonly apiUrl: string;
+  readonly peerAddress: string;
+}
+
+/** Opens everything, each after what it needs, and leaves in `closers` how to close what has been opened so far. */
+async function compose(
+  loaded: LoadedConfig,
+  modules: CairnNodeModules,
+  closers: (() => Promise<void>)[],
+): Promise<Listeners> {
+  const { config, folder } = loaded;
+  const { log, clock, random } = modules;
+  const stop = new AbortController();
+  const files = await readNodeFiles(loaded, clock.now());
+  const { me, manifest, signer } = files;
+  refuseReduced(modules.engine.level, manifest);
+  warnOfExpiry(files, clock, log);
+  const hash = manifestHash(manifest);
+  const dataDir = resolve(folder, config.node.data_dir);
+  await makePrivateFolder(dataDir);
+
+  const metrics = createMetrics();
+  const report = (cause: unknown): void => {
+    if (stop.signal.aborted) return;
+    metrics.error(isCairnError(cause) ? cause.code : "internal");
+    if (isCairnError(cause)) log.warn("background failure", { error: cause });
+    else log.error("background failure", { error: cause });
+  };
+
+  const store = await openSqliteStore(
+    {
+      path: resolve(dataDir, config.storage.url.slice("sqlite:".length)),
+      cluster: manifest.cluster,
+      node: me,
+    },
+    { clock },
+  );
+  closers.push(() => store.close());
+  await pinManifest(store, files, hash);
+  const audit = await AuditLog.create({ cluster: manifest.cluster, node: me }, { store, signer, clock });
+
+  const { engine } = await modules.engine.create({
+    clusterId: manifest.cluster,
+    me,
+    dataDir,
+    keySource: { kind: config.vault.kind === "file" ? "file" : "passphrase-file", path: files.vaultPath },
+    ...(config.signing.threads === null ? {} : { threads: config.signing.threads }),
+    primes: { target: config.primes.target },
+  });
+  closers.push(() => engine.close());
+
+  const transportMetrics = createTransportMetrics(metrics.counters);
+  const transport = createTcpTransport(
+    {
+      me,
+      epoch: files.epoch,
+      protocolVersions,
+      listen: hostPort(config.transport.p2p_listen),
+      manifest,
+      credentials: { certificate: files.certificate, authority: files.authority, revocations: null },
+    },
+    { clock, random, signer, metrics: transportMetrics, report },
+  );
+  const courier = createCourier(
+    { me, epoch: files.epoch, clockSkewMs: config.consensus.clock_skew_ms },
+    {
+      transport,
+      store,
+      clock,
+      signer,
+      sealing: files.sealing,
+      manifest: () => manifest,
+      metrics: transportMetrics,
+      report,
+    },
+  );
+  closers.push(() => courier.close());
+
+  const chain = connectEsplora(
+    { endpoints: config.chain.endpoints, network: manifest.network, timeoutMs: config.chain.timeout_ms },
+    { clock, signal: stop.signal },
+  );
+  const runtime = await NodeRuntime.start(runtimeOptions(config, files), {
+    store,
+    audit,
+    courier,
+    chain,
+    authorisation: authorisationOf(manifest),
+    driver: initiatorDriver,
+    engine,
+    signer,
+    clock,
+    random,
+    report,
+  });
+  closers.push(async () => {
+    stop.abort();
+    await runtime.close();
+  });
+  const unsubscribe = runtime.subscribe(({ type, subject, state, data }) => {
+    metrics.event(type, state);
+    log.info(type, { subject, state, ...data });
+  });
+  closers.push(async () => unsubscribe());
+
+  const node: NodeFacade = runtime;
+  const api: ApiModules = {
+    me,
+    manifest,
+    manifestHash: hash,
+    signedManifest: files.signedManifest,
+    protocolVersions,
+    version: softwareVersion,
+    epoch: files.epoch,
+    presignatures: config.presignatures,
+    node,
+    store,
+    spendFacts: new SpendFactsCache(),
+    primes: () => engine.primes(),
+    chainOk: () => chain.health().healthy > 0,
+    clock,
+    random,
+  };
+  const rest = await startRestServer(
+    { api: config.api, tls: files.tls },
+    { api, store, log, metrics, clock, random },
+  );
+  closers.push(() => rest.close());
+  metrics.observe({
+    peersUp: () => runtime.peers().filter((peer) => peer.up).length,
+    tipHeight: () => runtime.chain.tipHeight,
+    burnCounter: () => store.burnCounter(),
+    auditLength: async () => audit.length,
+    primesReady: async () => (await engine.primes()).ready,
+    presignatures: async () =>
+      (await runtime.presignatures.status()).map(({ keyId, status }) => ({ keyId, ...status })),
+    bansInForce: () => runtime.bans.bans().length,
+    eventClients: () => rest.eventClients(),
+  });
+  const peer = transport.address();
+  const host = peer.host.includes(":") ? `[${peer.host}]` : peer.host;
+  // The first to be closed: requests that wait for the chain must not hold up the stop.
+  closers.push(async () => stop.abort());
+  return { apiUrl: rest.url, peerAddress: `${host}:${peer.port}` };
+}
+
+/** In the opposite order of opening. One that fails to close keeps none of the others open. */
+async function closeAll(closers: (() => Promise<void>)[], log: Log): Promise<void> {
+  for (let close = closers.pop(); close !== undefined; close = closers.pop()) {
+    try {
+      await close();
+    } catch (error) {
+      log.error("closing failed", { error });
+    }
+  }
+}
+
+function refuseReduced(level: EngineChoice["level"], manifest: Manifest): void {
+  if (level === "full" || manifest.network === "regtest") return;
+  throw new CairnError(
+    "config-invalid",
+    `the reduced engine protects nothing and runs on regtest alone; this cluster is on ${manifest.network}: start main.ts`,
+    { network: manifest.network },
+  );
+}
+
+function warnOfExpiry({ certificateEnds }: NodeFiles, clock: Clock, log: Log): void {
+  const left = certificateEnds - clock.now();
+  if (left > CERTIFICATE_WARNING_MS) return;
+  log.warn("this node's certificate ends soon; issue a new one", { days: Math.floor(left / 86_400_000) });
+}
+
+/** The first manifest that a database was used with is the one that it belongs to. */
+async function pinManifest(
+  store: NodeStore,
+  { signedManifest }: NodeFiles,
+  hash: ManifestHash,
+): Promise<void> {
+  const known = (await store.manifests()).find(
+    ({ sequence }) => sequence === signedManifest.manifest.sequence,
+  );
+  if (known === undefined) {
+    const row = { sequence: signedManifest.manifest.sequence, hash, body: encodeCanonical(signedManifest) };
+    return store.commit([{ write: "manifest", row }]);
+  }
+  if (known.hash === hash) return;
+  throw new CairnError(
+    "wrong-manifest",
+    "files.manifest is not the manifest that this node's database was made with; restore the one that belongs to it",
+    { pinned: known.hash, found: hash },
+  );
+}
+
+function runtimeOptions(config: NodeConfig, { me, manifest, policy, epoch }: NodeFiles): RuntimeOptions {
+  const { consensus, signing, presignatures, chain } = config;
+  const timeouts = {
+    ackMs: signing.ack_ms,
+    // A signer waits for Start longer than the initiator waits for Acks, so that neither gives up on the other too early.
+    startMs: 2 * signing.ack_ms,
+    roundMs: signing.round_ms,
+    sessionMs: signing.session_ms,
+  };
+  return {
+    me,
+    manifest,
+    policy,
+    protocolVersions,
+    epoch,
+    clockSkewMs: consensus.clock_skew_ms,
+    roundMs: consensus.round_ms,
+    recheckMs: consensus.recheck_ms,
+    pollMs: chain.poll_ms,
+    // The answer to a proposal must still be in time when its certificate comes late.
+    grantWaitMs: Math.floor(signing.ack_ms / 2),
+    attempts: { ...defaultAttemptSettings, slotMs: signing.slot_ms },
+    timeouts,
+    keygenTimeouts: { ...timeouts, roundMs: signing.keygen_round_ms, sessionMs: signing.keygen_session_ms },
+    inventory: {
+      target: presignatures.target,
+      refillBelow: presignatures.refill_below,
+      batch: presignatures.batch,
+      checkMs: presignatures.check_ms,
+    },
+  };
+}
+
+/** Who may cause a signature, as the manifest says. */
+function authorisationOf(manifest: Manifest): Authorisation {
+  if (manifest.authorisation === "quorum") return quorumAuthorisation;
+  throw new CairnError(
+    "config-invalid",
+    `the manifest demands the authorisation ${manifest.authorisation}, which this version does not have; make the cluster with quorum`,
+    { authorisation: manifest.authorisation },
+  );
+}
+
+function hostPort(text: string): { readonly host: string; readonly port: number } {
+  const at = text.lastIndexOf(":");
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
+}

@@ -1,0 +1,59 @@
+import type { WalletView } from "@cairn/bitcoin";
+import type {
+  BanRow,
+  IntentHash,
+  KeyId,
+  KeyPath,
+  PeerStatus,
+  SignatureHex,
+  SignedKeygenRequest,
+  SignedWalletRecord,
+  SpendRequest,
+  TransactionRow,
+  WalletId,
+} from "@cairn/core";
+import type { PolicyVerdict } from "@cairn/policy";
+import type { KeyProgress, NodeEvent } from "@cairn/runtime";
+
+/** What the API needs of the runtime: `NodeRuntime` is one. */
+export interface NodeFacade {
+  submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow>;
+  generateKey(request: SignedKeygenRequest): Promise<KeyId>;
+  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict;
+  peers(): readonly PeerStatus[];
+  subscribe(listener: (event: NodeEvent) => void): () => void;
+  readonly wallets: {
+    all(): readonly FacadeWallet[];
+    /** @throws CairnError `not-found` */
+    select(wallet: WalletId | undefined): FacadeWallet;
+    view(wallet: WalletId, maxAgeMs: number): Promise<WalletView>;
+    nextAddress(wallet: WalletId): Promise<{ readonly address: string; readonly path: KeyPath }>;
+  };
+  readonly spends: {
+    reservedSats(wallet: WalletId): bigint;
+    get(intent: IntentHash): { readonly voting: { readonly name: string } } | undefined;
+  };
+  readonly keys: { list(): readonly KeyProgress[] };
+  readonly presignatures: {
+    status(): Promise<readonly KeyStock[]>;
+    generate(keyId: KeyId, count: number): Promise<number>;
+  };
+  readonly bans: { bans(): readonly BanRow[] };
+  readonly chain: { readonly tipHeight: number | null };
+}
+
+export interface FacadeWallet {
+  readonly signed: SignedWalletRecord;
+}
+
+/** Presignatures of one key. */
+export interface KeyStock {
+  readonly keyId: KeyId;
+  readonly status: {
+    readonly ready: number;
+    readonly pending: number;
+    readonly usable: number;
+    readonly wanted: number;
+  };
+  readonly burned: number;
+}

@@ -1,0 +1,127 @@
+import { encodeCanonical, manifestFingerprint, spendQuorum } from "@cairn/core";
+import type { ApiModules } from "../api-modules.ts";
+import type { Handlers } from "../handler.ts";
+import { timeTextOrNull } from "../time-text.ts";
+
+/** How long an answer of `/health` about the store is believed: the endpoint is open to all. */
+const STORAGE_PROBE_MS = 1_000;
+
+/** Endpoints of the node and its cluster. */
+export function clusterHandlers(
+  modules: ApiModules,
+): Pick<Handlers, "health" | "getClusterStatus" | "listNodes" | "getManifest"> {
+  const { me, manifest, manifestHash, node, store, clock } = modules;
+  const startedAt = clock.monotonic();
+  const total = manifest.members.length;
+  const quorum = spendQuorum(manifest);
+  const signedManifest = Buffer.from(encodeCanonical(modules.signedManifest)).toString("base64");
+  let probe: { readonly at: number; readonly ok: Promise<boolean> } | null = null;
+
+  const storageOk = (): Promise<boolean> => {
+    const at = clock.monotonic();
+    if (probe === null || at - probe.at >= STORAGE_PROBE_MS) {
+      probe = {
+        at,
+        ok: store.burnCounter().then(
+          () => true,
+          () => false,
+        ),
+      };
+    }
+    return probe.ok;
+  };
+  /** This node and its peers that are up and not banned. */
+  const usable = (): number => {
+    const banned = new Set(node.bans.bans().map((ban) => ban.node));
+    return 1 + node.peers().filter((peer) => peer.up && !banned.has(peer.node)).length;
+  };
+
+  return {
+    async health() {
+      const stored = await storageOk();
+      const up = usable();
+      const chainOk = modules.chainOk() && node.chain.tipHeight !== null;
+      return {
+        status: stored && chainOk && up >= quorum ? "ok" : "degraded",
+        node: me,
+        cluster: manifest.cluster,
+        version: modules.version,
+        protocolVersions: [...modules.protocolVersions],
+        uptimeSeconds: Math.floor((clock.monotonic() - startedAt) / 1000),
+        peersUp: node.peers().filter((peer) => peer.up).length,
+        peersTotal: total - 1,
+        quorumReachable: up >= quorum,
+        storage: stored ? "ok" : "failing",
+        chain: { ok: chainOk, tipHeight: node.chain.tipHeight },
+      };
+    },
+
+    async getClusterStatus() {
+      const [primes, burnCounter, head] = await Promise.all([
+        modules.primes(),
+        store.burnCounter(),
+        store.auditHead(),
+      ]);
+      const keys = node.keys.list().map(({ row }) => row.status);
+      const up = usable();
+      return {
+        cluster: manifest.cluster,
+        network: manifest.network,
+        node: me,
+        threshold: manifest.threshold,
+        total,
+        quorum,
+        up,
+        canSign: up >= quorum && keys.includes("active"),
+        manifest: {
+          sequence: manifest.sequence,
+          hash: manifestHash,
+          fingerprint: manifestFingerprint(manifestHash),
+        },
+        policyVersion: manifest.policyVersion,
+        authorisation: manifest.authorisation,
+        tipHeight: node.chain.tipHeight,
+        keys: {
+          active: keys.filter((status) => status === "active").length,
+          generating: keys.filter((status) => status === "generating").length,
+        },
+        primes: { ...primes },
+        burnCounter,
+        auditLength: head === null ? 0 : head.seq + 1,
+      };
+    },
+
+    async listNodes() {
+      const peers = new Map(node.peers().map((peer) => [peer.node, peer]));
+      const bans = new Map(node.bans.bans().map((ban) => [ban.node, ban]));
+      return {
+        nodes: manifest.members.map((member) => {
+          const self = member.index === me;
+          const peer = peers.get(member.index);
+          const ban = bans.get(member.index);
+          return {
+            index: member.index,
+            name: member.name,
+            self,
+            up: self || (peer?.up ?? false),
+            api: member.api,
+            addresses: [...member.addresses],
+            lastSeen: timeTextOrNull(self ? clock.now() : (peer?.lastSeen ?? null)),
+            roundTripMs: peer?.roundTripMs ?? null,
+            protocolVersion: self
+              ? (modules.protocolVersions.at(-1) ?? null)
+              : (peer?.protocolVersion ?? null),
+            epoch: self ? modules.epoch : (peer?.epoch ?? null),
+            banned: ban !== undefined,
+            bannedUntil: timeTextOrNull(ban?.until ?? null),
+            lastError: peer?.lastError ?? null,
+          };
+        }),
+      };
+    },
+
+    async getManifest() {
+      return { hash: manifestHash, sequence: manifest.sequence, signedManifest };
+    },
+  };
+}

@@ -1,0 +1,231 @@
+import type { TransactionView } from "@cairn/client";
+import {
+  CairnError,
+  type Ed25519PublicKey,
+  intentHashSchema,
+  type Nonce,
+  type SpendRequest,
+  satsSchema,
+  type TransactionQuery,
+  type TransactionRow,
+  type TransactionState,
+  toHex,
+  transactionStates,
+  txidSchema,
+  unixMsSchema,
+  walletIdSchema,
+} from "@cairn/core";
+import { readMetadata } from "@cairn/runtime";
+import { z } from "zod";
+import type { ApiModules } from "../api-modules.ts";
+import { explainState } from "../explain-state.ts";
+import type { HandlerInput, Handlers } from "../handler.ts";
+import type { SpendFacts } from "../spend-facts-cache.ts";
+import { timeText, timeTextOrNull } from "../time-text.ts";
+
+/** Of the bare form, which names neither. */
+const BARE_LIFE_MS = 60 * 60 * 1000;
+const BARE_MAX_FEE_SATS = 50_000n;
+/** Who asks, where nobody signed. */
+const NOBODY = "0".repeat(64) as Ed25519PublicKey;
+
+const cursorSchema = z.tuple([unixMsSchema, intentHashSchema]);
+const preparedSchema = z.strictObject({ nonce: z.string(), createdAt: unixMsSchema });
+
+/** Endpoints of spends. */
+export function transactionHandlers(
+  modules: ApiModules,
+): Pick<Handlers, "createTransaction" | "listTransactions" | "getTransaction"> {
+  const { node, store, spendFacts } = modules;
+
+  const view = (row: TransactionRow, facts: SpendFacts): TransactionView => {
+    const tip = node.chain.tipHeight;
+    // Settled transactions are followed no longer: their depth comes from the tip.
+    const depth = row.blockHeight === null || tip === null ? 0 : tip - row.blockHeight + 1;
+    return {
+      txid: row.txid,
+      intent: row.intent,
+      request: row.request,
+      lineage: row.lineage,
+      wallet: row.wallet,
+      state: row.state,
+      reason: row.reason,
+      explanation: explainState(row),
+      outputs: facts.outputs.map(({ address, amountSats }) => ({
+        address,
+        amountSats: amountSats.toString(),
+      })),
+      amountSats: row.amountSats.toString(),
+      feeSats: row.feeSats.toString(),
+      maxFeeSats: facts.maxFeeSats.toString(),
+      createdAt: timeText(row.createdAt),
+      updatedAt: timeText(row.updatedAt),
+      expiry: timeText(row.expiry),
+      confirmedAt: timeTextOrNull(row.confirmedAt),
+      confirmations: Math.max(row.confirmations, depth),
+      blockHeight: row.blockHeight,
+    };
+  };
+
+  const views = async (rows: readonly TransactionRow[]): Promise<TransactionView[]> => {
+    const facts = await spendFacts.of(rows);
+    return rows.flatMap((row, position) => {
+      const fact = facts[position];
+      return fact === undefined ? [] : [view(row, fact)];
+    });
+  };
+
+  return {
+    async createTransaction({ body, prepare }) {
+      const signed = "request" in body;
+      const request = signed ? body.request : await bareRequest(modules, body, prepare);
+      for (const { address, amountSats } of request.outputs) {
+        if (amountSats > 0n) continue;
+        throw new CairnError(
+          "amount-invalid",
+          "an output of 0 satoshi pays nobody; ask for at least the dust limit",
+          {
+            address,
+          },
+        );
+      }
+      return first(await views([await node.submit(request, signed ? body.signature : null)]));
+    },
+
+    async listTransactions({ query }) {
+      const selection: TransactionQuery = {
+        limit: query.limit + 1,
+        ...(query.wallet === undefined ? {} : { wallet: walletIdSchema.parse(query.wallet) }),
+        ...(query.state === undefined ? {} : { states: readStates(query.state) }),
+        ...(query.cursor === undefined ? {} : { before: readCursor(query.cursor) }),
+      };
+      const rows = await store.transactions(selection);
+      const page = rows.slice(0, query.limit);
+      const last = page.at(-1);
+      return {
+        transactions: await views(page),
+        next: rows.length > page.length && last !== undefined ? writeCursor(last) : null,
+      };
+    },
+
+    async getTransaction({ params }) {
+      const row = await store.transaction({ txid: txidSchema.parse(params.txid) });
+      if (row === null) {
+        throw new CairnError(
+          "not-found",
+          "this node knows no such transaction; `cairn tx list` names those it knows",
+          {
+            txid: params.txid,
+          },
+        );
+      }
+      const [[facts], votes] = await Promise.all([spendFacts.of([row]), store.votes(row.intent)]);
+      if (facts === undefined) throw new CairnError("internal", "the spend's facts are missing");
+      const metadata = readMetadata(row.metadata);
+      return {
+        ...view(row, facts),
+        rawTx: row.signedTx,
+        signers: [...metadata.signers],
+        votes: votes.map(({ voter, round, approve, reason, receivedAt }) => ({
+          node: voter,
+          round,
+          approve,
+          reason,
+          receivedAt: timeText(receivedAt),
+        })),
+        votingState: node.spends.get(row.intent)?.voting.name ?? settledVotingState[row.state],
+        inputs: facts.inputs.map((input) => ({ ...input, amountSats: input.amountSats.toString() })),
+        timingsMs: { ...metadata.timings },
+      };
+    },
+  };
+}
+
+/** Where the voting machine of a spend stood when the spend was settled. */
+const settledVotingState: Record<TransactionState, string> = {
+  pending: "Initial",
+  voting: "Collecting",
+  approved: "ThresholdReached",
+  signing: "ThresholdReached",
+  signed: "Submitted",
+  broadcasting: "Submitted",
+  confirmed: "Confirmed",
+  rejected: "Rejected",
+  expired: "AbortedTimeout",
+  failed: "Dead",
+  replaced: "Dead",
+  "aborted-byzantine": "AbortedByzantine",
+  "aborted-timeout": "AbortedTimeout",
+};
+
+/** The request that the bare form stands for: of the only wallet, within the hour. A retry with its key is the same request. */
+async function bareRequest(
+  { manifest, node, clock, random }: ApiModules,
+  body: Extract<HandlerInput<"createTransaction">["body"], { recipient: string }>,
+  prepare: HandlerInput<"createTransaction">["prepare"],
+): Promise<SpendRequest> {
+  if (!manifest.unsignedRequests) {
+    throw new CairnError(
+      "unsigned-request",
+      "this cluster takes signed requests only; send {request, signature}, which `cairn send` makes with the owner's key",
+    );
+  }
+  const wallet = node.wallets.select(undefined).signed.record.wallet;
+  const text = await prepare(() =>
+    JSON.stringify({ nonce: toHex(random.bytes(32)), createdAt: clock.now() }),
+  );
+  const { nonce, createdAt } = preparedSchema.parse(JSON.parse(text));
+  return {
+    version: 1,
+    cluster: manifest.cluster,
+    network: manifest.network,
+    wallet,
+    outputs: [{ address: body.recipient, amountSats: body.amount_sats }],
+    maxFeeSats: satsSchema.parse(BARE_MAX_FEE_SATS),
+    feeRateSatsPerKvb: null,
+    nonce: nonce as Nonce,
+    createdAt,
+    expiry: unixMsSchema.parse(createdAt + BARE_LIFE_MS),
+    replaces: null,
+    requester: NOBODY,
+  };
+}
+
+function first<T>(values: readonly T[]): T {
+  const [value] = values;
+  if (value === undefined) throw new CairnError("internal", "the transaction just made is missing");
+  return value;
+}
+
+function readStates(text: string): TransactionState[] {
+  return text.split(",").map((word) => {
+    const state = transactionStates.find((known) => known === word.trim());
+    if (state !== undefined) return state;
+    throw new CairnError("malformed", `${word} is no state; states are ${transactionStates.join(", ")}`, {
+      path: "state",
+    });
+  });
+}
+
+function writeCursor(row: TransactionRow): string {
+  return Buffer.from(JSON.stringify([row.createdAt, row.intent]), "utf8").toString("base64url");
+}
+
+function readCursor(text: string): {
+  createdAt: TransactionRow["createdAt"];
+  intent: TransactionRow["intent"];
+} {
+  try {
+    const [createdAt, intent] = cursorSchema.parse(
+      JSON.parse(Buffer.from(text, "base64url").toString("utf8")),
+    );
+    return { createdAt, intent };
+  } catch (cause) {
+    throw new CairnError(
+      "malformed",
+      "the cursor is not one that a list answered as `next`; begin without one",
+      { path: "cursor" },
+      { cause },
+    );
+  }
+}

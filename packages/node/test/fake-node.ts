@@ -1,0 +1,236 @@
+import {
+  buildPsbt,
+  createDescriptor,
+  decodeAddress,
+  deriveKey,
+  encodePsbt,
+  MemoryChainSource,
+  scanWallet,
+  unsignedTransactionId,
+} from "@cairn/bitcoin";
+import { type Intent, intentHash } from "@cairn/consensus";
+import {
+  CairnError,
+  type Clock,
+  encodeCanonical,
+  fromHex,
+  type KeyId,
+  keygenRequestHash,
+  lineageIdSchema,
+  manifestHash,
+  type NodeIndex,
+  type NodeStore,
+  nodeIndexSchema,
+  type PeerStatus,
+  publicPackageHash,
+  type SignatureHex,
+  type SignedKeygenRequest,
+  type SignedWalletRecord,
+  type SpendRequest,
+  satsSchema,
+  spendRequestHash,
+  type TransactionRow,
+  txidSchema,
+  type UnixMs,
+  verifySignature,
+  walletIdOf,
+} from "@cairn/core";
+import { evaluate } from "@cairn/policy";
+import { type KeyProgress, type NodeEvent, writeMetadata } from "@cairn/runtime";
+import type { FacadeWallet, KeyStock, NodeFacade } from "../src/index.ts";
+import type { TestCluster } from "./node-folder.ts";
+
+/** secp256k1's base point, for want of a key that anyone made. */
+const BASE_POINT = fromHex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+
+/** Stands for a runtime: its wallet, chain, PSBTs and rows are real, what needs other nodes is not there. */
+export class FakeNode implements NodeFacade {
+  readonly #cluster: TestCluster;
+  readonly #store: NodeStore;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<(event: NodeEvent) => void>();
+  readonly #chain = new MemoryChainSource();
+  readonly #keys: KeyProgress[] = [];
+  readonly wallet: FacadeWallet;
+  readonly #descriptor = createDescriptor("wpkh", "regtest", BASE_POINT, new Uint8Array(32).fill(7));
+  /** Spends that reached the runtime. */
+  submissions = 0;
+  /** Called before a submission goes on. */
+  beforeSubmit: () => Promise<void> = async () => {};
+  peersNow: PeerStatus[] = [];
+  stock: KeyStock[] = [];
+  readonly chain = { tipHeight: 101 };
+
+  constructor(cluster: TestCluster, modules: { readonly store: NodeStore; readonly clock: Clock }) {
+    this.#cluster = cluster;
+    this.#store = modules.store;
+    this.#clock = modules.clock;
+    const { manifest, identities } = cluster;
+    const record: SignedWalletRecord["record"] = {
+      version: 1,
+      cluster: manifest.cluster,
+      wallet: walletIdOf(this.#descriptor.text),
+      label: "main",
+      network: "regtest",
+      descriptor: this.#descriptor.text,
+      keyId: "ab".repeat(32) as KeyId,
+      protocol: "cggmp24",
+      publicPackage: publicPackageHash(new Uint8Array(3)),
+      birthday: manifest.createdAt,
+    };
+    const signatures = identities.map((identity, at) => ({
+      node: nodeIndexSchema.parse(at + 1),
+      signature: identity.sign("cairn/wallet-record/v1", record),
+    }));
+    this.wallet = { signed: { record, signatures } };
+  }
+
+  /** Pays `sats` to the wallet's first address, confirmed. */
+  fund(sats: bigint): void {
+    this.#chain.fund(deriveKey(this.#descriptor, [0, 0]).script, sats);
+    this.#chain.mine();
+  }
+
+  emit(event: NodeEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  readonly wallets: NodeFacade["wallets"] = {
+    all: () => [this.wallet],
+    select: (wallet) => {
+      if (wallet === undefined || wallet === this.wallet.signed.record.wallet) return this.wallet;
+      throw new CairnError("not-found", "this cluster has no such wallet");
+    },
+    view: () => scanWallet({ descriptor: this.#descriptor }, { chain: this.#chain }),
+    nextAddress: async () => ({ address: deriveKey(this.#descriptor, [0, 1]).address, path: [0, 1] }),
+  };
+  readonly spends: NodeFacade["spends"] = { reservedSats: () => 1_000n, get: () => undefined };
+  readonly keys: NodeFacade["keys"] = { list: () => this.#keys };
+  readonly presignatures: NodeFacade["presignatures"] = {
+    status: async () => this.stock,
+    generate: async (_keyId, count) => count,
+  };
+  readonly bans: NodeFacade["bans"] = { bans: () => [] };
+
+  peers(): readonly PeerStatus[] {
+    return this.peersNow;
+  }
+
+  subscribe(listener: (event: NodeEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): ReturnType<NodeFacade["dryRun"]> {
+    return evaluate(this.#cluster.policy, {
+      history: [],
+      request,
+      lineage: lineageIdSchema.parse("00".repeat(32)),
+      feeSats: request.maxFeeSats,
+      vbytes: 1_000_000,
+      approvals: [],
+      now: this.#clock.now(),
+    });
+  }
+
+  async generateKey(signed: SignedKeygenRequest): Promise<KeyId> {
+    const { body, signature } = signed;
+    if (!verifySignature("cairn/keygen-request/v1", body, body.operator, signature)) {
+      throw new CairnError("signature-invalid", "the operator's signature does not verify");
+    }
+    const keyId = keygenRequestHash(body);
+    const now = this.#clock.now();
+    const row: KeyProgress["row"] = {
+      keyId,
+      protocol: body.protocol,
+      purpose: "spend",
+      epoch: 0,
+      status: "generating",
+      request: encodeCanonical(signed),
+      publicPackage: null,
+      sealedShare: null,
+      reason: null,
+      createdAt: now,
+      updatedAt: now,
+    };
+    this.#keys.push({ row, stage: "approving", progress: null, approvals: [] });
+    return keyId;
+  }
+
+  async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
+    this.submissions += 1;
+    await this.beforeSubmit();
+    const known = await this.#store.transactionOfRequest(spendRequestHash(request));
+    if (known !== null) return known;
+    const { manifest } = this.#cluster;
+    const view = await this.wallets.view(request.wallet, 0);
+    const [coin] = view.coins;
+    const [output] = request.outputs;
+    if (coin === undefined || output === undefined) {
+      throw new CairnError("insufficient-funds", "the wallet has too little", { missingSats: "1" });
+    }
+    const psbt = buildPsbt({
+      descriptor: this.#descriptor,
+      coins: [{ previousTransaction: coin.previousTransaction, vout: coin.outpoint.vout, path: coin.path }],
+      recipients: [
+        { script: decodeAddress(output.address, "regtest").script, amountSats: output.amountSats },
+      ],
+      lockTime: this.submissions,
+    });
+    const now = this.#clock.now();
+    const intent: Intent = {
+      version: 1,
+      cluster: manifest.cluster,
+      request: { body: request, signature },
+      psbt: new Uint8Array(encodePsbt(psbt)),
+      wallet: request.wallet,
+      manifestHash: manifestHash(manifest),
+      policyVersion: 1,
+      protocolVersion: 1,
+      createdAt: now,
+    };
+    const row: TransactionRow = {
+      intent: intentHash(intent),
+      txid: txidSchema.parse(unsignedTransactionId(psbt.transaction)),
+      request: spendRequestHash(request),
+      lineage: lineageIdSchema.parse(spendRequestHash(request)),
+      wallet: request.wallet,
+      state: "pending",
+      reason: null,
+      intentBody: encodeCanonical(intent),
+      certificate: null,
+      signedTx: null,
+      recipient: output.address,
+      amountSats: output.amountSats,
+      feeSats: satsSchema.parse(coin.amountSats - output.amountSats),
+      outpoints: [coin.outpoint],
+      metadata: writeMetadata({ receiver: 1 as NodeIndex, signers: [], timings: { voted: 12 } }),
+      createdAt: now,
+      updatedAt: now,
+      expiry: request.expiry,
+      firstSeenAt: now,
+      confirmedAt: null,
+      confirmations: 0,
+      blockHeight: null,
+      blockHash: null,
+    };
+    await this.#store.commit([{ write: "transaction", row }]);
+    return row;
+  }
+}
+
+/** An event of the kind that a runtime emits. */
+export function eventOf(id: number, data: NodeEvent["data"] = {}): NodeEvent {
+  return {
+    id,
+    at: 1_800_000_000_000 as UnixMs,
+    type: "transaction",
+    subject: "cd".repeat(32),
+    state: "voting",
+    data,
+  };
+}

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decodeAddress, deriveKey } from "@cairn/bitcoin";
+import type { Sats, TransactionRow, UnixMs } from "@cairn/core";
+import { InProcessCluster } from "./cluster.ts";
+
+const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+const ended: ReadonlySet<string> = new Set(["failed", "rejected", "expired", "aborted-timeout", "replaced"]);
+
+test("of two requests at two nodes at once that want the same coin one is paid, and the other ends with its reservations freed", async () => {
+  const cluster = await InProcessCluster.start();
+  try {
+    const record = await cluster.makeWallet("frost");
+    const booked = cluster.node(1).runtime.wallets.all()[0];
+    assert.ok(booked);
+    cluster.chain.fund(
+      decodeAddress(deriveKey(booked.descriptor, [0, 0]).address, "regtest").script,
+      500_000n,
+    );
+    cluster.chain.mine(1);
+    const ask = () =>
+      cluster.spendRequest(record, {
+        outputs: [{ address: recipient, amountSats: 300_000n as Sats }],
+        expiry: (Date.now() + 20_000) as UnixMs,
+      });
+    const [one, two] = [ask(), ask()];
+    const made = await Promise.all([
+      cluster.node(1).runtime.submit(one.body, one.signature),
+      cluster.node(2).runtime.submit(two.body, two.signature),
+    ]);
+    assert.notEqual(made[0].intent, made[1].intent);
+    const rows = async (): Promise<readonly (TransactionRow | null)[][]> =>
+      Promise.all(
+        made.map(({ intent }) =>
+          Promise.all([...cluster.nodes.values()].map(({ store }) => store.transaction({ intent }))),
+        ),
+      );
+    const paid = (of: readonly (TransactionRow | null)[]) =>
+      of.every((row) => row != null && row.signedTx !== null);
+    const over = (of: readonly (TransactionRow | null)[]) =>
+      of.every((row) => row != null && ended.has(row.state));
+    let last: string[][] = [];
+    await cluster.until(
+      async () => {
+        const found = await rows();
+        last = found.map((of) => of.map((row) => `${row?.state}/${row?.reason}`));
+        return found.some(paid) && found.some(over);
+      },
+      40_000,
+      () => `the two are at ${last.join(" and ")}`,
+    );
+    const found = await rows();
+    assert.equal(
+      found.filter((of) => of.some((row) => row?.signedTx != null)).length,
+      1,
+      "one coin, one payment",
+    );
+    cluster.chain.mine(6);
+    const held = () =>
+      [...cluster.nodes.values()].map(({ runtime }) => runtime.spends.reservedSats(record.wallet));
+    await cluster.until(
+      () => held().every((sats) => sats === 0n),
+      10_000,
+      () => `still reserved: ${held()}`,
+    );
+  } finally {
+    await cluster.close();
+  }
+});

@@ -1,0 +1,120 @@
+import type {
+  Courier,
+  CourierHandler,
+  NodeIndex,
+  PeerMessage,
+  Transport,
+  TransportHandler,
+} from "@cairn/core";
+import type { Engine, EngineListener, EngineSpec } from "@cairn/signing";
+import type { Tampering } from "./cluster.ts";
+
+type EngineMessage = Parameters<EngineListener["send"]>[0];
+
+/**
+ * A member with a real identity whose every word can be changed on its way out: it runs the honest code, and what a test puts
+ * here lies in its name. Without a lie set it behaves.
+ */
+export class HostileNode {
+  readonly index: NodeIndex;
+  /** A message to a peer: itself, another, or null for silence. */
+  rewrite: (to: NodeIndex, message: PeerMessage) => PeerMessage | null = (_, message) => message;
+  /** A sealed frame to a peer, and how many copies of it leave. */
+  frame: (to: NodeIndex, frame: Uint8Array) => readonly Uint8Array[] = (_, frame) => [frame];
+  /** What its engine says to the others. */
+  say: (spec: EngineSpec, message: EngineMessage) => EngineMessage = (_, message) => message;
+  /** Its partial from a presignature. */
+  partial: (partial: Uint8Array) => Uint8Array = (partial) => partial;
+  /** What the others told it. */
+  readonly heard: { readonly from: NodeIndex; readonly message: PeerMessage }[] = [];
+  /** How often a lie was told. */
+  lies = 0;
+  #courier: Courier | null = null;
+
+  constructor(index: number) {
+    this.index = index as NodeIndex;
+  }
+
+  /** Sends whatever, sealed and signed as the node's own. */
+  send(to: NodeIndex, message: PeerMessage): void {
+    this.lies += 1;
+    this.#courier?.send(to, message);
+  }
+
+  /** For the cluster that it lives in. */
+  tampering(index: NodeIndex): Tampering | undefined {
+    if (index !== this.index) return undefined;
+    return {
+      transport: (transport) => this.#overTransport(transport),
+      courier: (courier) => this.#overCourier(courier),
+      engine: (engine) => this.#overEngine(engine),
+    };
+  }
+
+  #told<T>(before: T, after: T): T {
+    if (before !== after) this.lies += 1;
+    return after;
+  }
+
+  #overTransport(transport: Transport): Transport {
+    return {
+      start: (handler: TransportHandler) => transport.start(handler),
+      send: async (to, frame) => {
+        for (const copy of this.frame(to, frame)) await transport.send(to, this.#told(frame, copy));
+      },
+      peers: () => transport.peers(),
+      setRefused: (refused) => transport.setRefused(refused),
+      close: () => transport.close(),
+    };
+  }
+
+  #overCourier(courier: Courier): Courier {
+    this.#courier = courier;
+    return {
+      start: (handler: CourierHandler) =>
+        courier.start({
+          message: (from, message) => {
+            this.heard.push({ from, message });
+            return handler.message(from, message);
+          },
+          peer: (status) => handler.peer(status),
+          refused: (from, code) => handler.refused(from, code),
+        }),
+      send: (to, message) => {
+        const said = this.#told<PeerMessage | null>(message, this.rewrite(to, message));
+        if (said !== null) courier.send(to, said);
+      },
+      posting: (to, id, message) => {
+        const said = this.#told<PeerMessage | null>(message, this.rewrite(to, message));
+        return said === null ? { write: "outbox-done", to, id } : courier.posting(to, id, said);
+      },
+      kick: () => courier.kick(),
+      peers: () => courier.peers(),
+      setRefused: (refused) => courier.setRefused(refused),
+      useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
+      close: () => courier.close(),
+    };
+  }
+
+  #overEngine(engine: Engine): Engine {
+    return {
+      level: engine.level,
+      start: (spec, listener) =>
+        engine.start(spec, {
+          send: (message) => listener.send(this.#told(message, this.say(spec, message))),
+          progress: (progress) => listener.progress(progress),
+          done: (result) => listener.done(result),
+          failed: (failure) => listener.failed(failure),
+        }),
+      issuePartial: async (input) => {
+        const partial = await engine.issuePartial(input);
+        return this.#told(partial, this.partial(partial));
+      },
+      combinePartials: (input) => engine.combinePartials(input),
+      verify: (input) => engine.verify(input),
+      describe: (publicPackage) => engine.describe(publicPackage),
+      primes: () => engine.primes(),
+      close: () => engine.close(),
+    };
+  }
+}

@@ -1,0 +1,197 @@
+import { randomBytes } from "node:crypto";
+import { deriveKey, parseDescriptor } from "@cairn/bitcoin";
+import { type Role, spendRequestToJson } from "@cairn/client";
+import {
+  type KeygenRequest,
+  manifestHash,
+  nodeIndexSchema,
+  type SpendRequest,
+  satsSchema,
+  signBody,
+  systemClock,
+  systemRandom,
+} from "@cairn/core";
+import { type MemoryDisk, openMemoryStore } from "@cairn/storage";
+import type { ApiModules } from "../src/api-modules.ts";
+import {
+  createLog,
+  type RestServer,
+  type RestServerOptions,
+  startRestServer,
+  tokenHash,
+} from "../src/index.ts";
+import { createMetrics } from "../src/metrics.ts";
+import { SpendFactsCache } from "../src/spend-facts-cache.ts";
+import { FakeNode } from "./fake-node.ts";
+import { type TestCluster, testCluster } from "./node-folder.ts";
+
+export const tokenOf = (role: Role): string => `${role}-token-of-tests`;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** Of a JSON answer. */
+  readonly json: Record<string, unknown>;
+}
+
+export interface RestFixtureOptions {
+  readonly cluster?: TestCluster;
+  readonly disk?: MemoryDisk;
+  readonly api?: Partial<RestServerOptions["api"]>;
+  readonly server?: Partial<RestServerOptions>;
+}
+
+/** A REST server on a free port of loopback over a fake node and a store in memory. */
+export class RestFixture {
+  readonly url: string;
+  readonly cluster: TestCluster;
+  readonly node: FakeNode;
+  readonly server: RestServer;
+  readonly store: ReturnType<typeof openMemoryStore>;
+  readonly log: string[];
+
+  private constructor(parts: Pick<RestFixture, "cluster" | "node" | "server" | "store" | "log">) {
+    this.cluster = parts.cluster;
+    this.node = parts.node;
+    this.server = parts.server;
+    this.store = parts.store;
+    this.log = parts.log;
+    this.url = parts.server.url;
+  }
+
+  static async start(options: RestFixtureOptions = {}): Promise<RestFixture> {
+    const cluster = options.cluster ?? testCluster();
+    const store = openMemoryStore(options.disk === undefined ? {} : { disk: options.disk });
+    const node = new FakeNode(cluster, { store, clock: systemClock });
+    const lines: string[] = [];
+    const log = createLog(
+      { level: "debug", fields: { node: 1 } },
+      { destination: { write: (line) => lines.push(line) }, clock: systemClock },
+    );
+    const { manifest, signedManifest } = cluster;
+    const api: ApiModules = {
+      me: nodeIndexSchema.parse(1),
+      manifest,
+      manifestHash: manifestHash(manifest),
+      signedManifest,
+      protocolVersions: [1],
+      version: "1.2.3",
+      epoch: 4,
+      presignatures: { target: 50, refill_below: 20, batch: 10, check_ms: 300_000 },
+      node,
+      store,
+      spendFacts: new SpendFactsCache(),
+      primes: async () => ({ ready: 3, target: 4, generating: true }),
+      chainOk: () => true,
+      clock: systemClock,
+      random: systemRandom,
+    };
+    const roles: Role[] = ["viewer", "spender", "operator", "admin"];
+    const server = await startRestServer(
+      {
+        api: {
+          listen: "127.0.0.1:0",
+          tls_certificate: null,
+          tls_key: null,
+          cors_origins: [],
+          rate_per_minute: 10_000,
+          max_body_bytes: 65_536,
+          tokens: roles.map((role) => ({ name: role, role, hash: tokenHash(tokenOf(role)) })),
+          ...options.api,
+        },
+        tls: null,
+        ...options.server,
+      },
+      { api, store, log, metrics: createMetrics(), clock: systemClock, random: systemRandom },
+    );
+    return new RestFixture({ cluster, node, server, store, log: lines });
+  }
+
+  /** One request. `body` is sent as it is when it is text, else as JSON. */
+  async call(
+    method: "GET" | "POST" | "PUT" | "OPTIONS",
+    path: string,
+    options: {
+      readonly role?: Role | null;
+      readonly body?: unknown;
+      readonly headers?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<Answer> {
+    const role = options.role === undefined ? "admin" : options.role;
+    const body =
+      options.body === undefined
+        ? {}
+        : { body: typeof options.body === "string" ? options.body : JSON.stringify(options.body) };
+    const response = await fetch(this.url + path, {
+      method,
+      headers: {
+        ...(role === null ? {} : { authorization: `Bearer ${tokenOf(role)}` }),
+        ...(options.body === undefined ? {} : { "content-type": "application/json" }),
+        ...options.headers,
+      },
+      ...body,
+    });
+    const text = await response.text();
+    const isJson = response.headers.get("content-type")?.includes("json") ?? false;
+    return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : {} };
+  }
+
+  /** A recipient of the wallet's own network. */
+  recipient(): string {
+    return deriveKey(parseDescriptor(this.node.wallet.signed.record.descriptor, "regtest"), [0, 5]).address;
+  }
+
+  spendRequest(change: Partial<SpendRequest> = {}): SpendRequest {
+    const { manifest, owner } = this.cluster;
+    const now = systemClock.now();
+    return {
+      version: 1,
+      cluster: manifest.cluster,
+      network: "regtest",
+      wallet: this.node.wallet.signed.record.wallet,
+      outputs: [{ address: this.recipient(), amountSats: satsSchema.parse(40_000n) }],
+      maxFeeSats: satsSchema.parse(20_000n),
+      feeRateSatsPerKvb: null,
+      nonce: randomBytes(32).toString("hex") as SpendRequest["nonce"],
+      createdAt: now,
+      expiry: (now + 3_600_000) as SpendRequest["expiry"],
+      replaces: null,
+      requester: owner.publicKey,
+      ...change,
+    };
+  }
+
+  /** JSON body of a spend that the owner signed. */
+  signedSpend(change: Partial<SpendRequest> = {}): ReturnType<typeof spendRequestToJson> {
+    return spendRequestToJson(
+      signBody("cairn/spend-request/v1", this.spendRequest(change), this.cluster.owner),
+    );
+  }
+
+  signedKeygen(): unknown {
+    const { manifest, operators } = this.cluster;
+    const [operator] = operators;
+    if (operator === undefined) throw new RangeError("no operator");
+    const now = systemClock.now();
+    const body: KeygenRequest = {
+      version: 1,
+      cluster: manifest.cluster,
+      manifest: manifestHash(manifest),
+      protocol: "cggmp24",
+      threshold: 2,
+      total: 2,
+      label: "main",
+      nonce: randomBytes(32).toString("hex") as KeygenRequest["nonce"],
+      createdAt: now,
+      expiry: (now + 3_600_000) as KeygenRequest["expiry"],
+      operator: operator.publicKey,
+    };
+    return signBody("cairn/keygen-request/v1", body, operator);
+  }
+
+  async close(): Promise<void> {
+    await this.server.close();
+    await this.store.close();
+  }
+}

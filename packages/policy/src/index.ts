@@ -1,0 +1,2 @@
+export { type Policy, policyHash, policySchema } from "@cairn/core";
+export * from "./evaluate.ts";

@@ -1,0 +1,554 @@
+import type { ChainSource } from "@cairn/bitcoin";
+import type { Authorisation, Evidence } from "@cairn/consensus";
+import {
+  CairnError,
+  type Clock,
+  type Courier,
+  type ErrorCode,
+  isCairnError,
+  type KeyId,
+  type Manifest,
+  manifestHash,
+  type NodeIndex,
+  type NodeStore,
+  type PeerMessage,
+  type PeerStatus,
+  type Random,
+  type SessionId,
+  type SignatureHex,
+  type SignedKeygenRequest,
+  type Signer,
+  type SpendRequest,
+  type Timer,
+  type TransactionRow,
+} from "@cairn/core";
+import { type Policy, type PolicyVerdict, policyHash } from "@cairn/policy";
+import {
+  type AttemptLedger,
+  type AttemptSettings,
+  type Driver,
+  decodeSessionMessage,
+  type Engine,
+  type InventorySettings,
+  pruneLedger,
+  restoreLedger,
+  type SessionTimeouts,
+  type SessionViolation,
+} from "@cairn/signing";
+import { BanDesk } from "./ban-desk.ts";
+import { ChainWatch } from "./chain-watch.ts";
+import { KeygenDesk } from "./keygen-desk.ts";
+import { type AuditSink, type Batch, type Cell, Loop } from "./loop.ts";
+import type { NodeEvent } from "./node-event.ts";
+import { PresignDesk } from "./presign-desk.ts";
+import { SessionDesk } from "./session-desk.ts";
+import { SignDesk } from "./sign-desk.ts";
+import { SpendDesk } from "./spend-desk.ts";
+import { WalletBook } from "./wallet-book.ts";
+
+export interface RuntimeOptions {
+  readonly me: NodeIndex;
+  readonly manifest: Manifest;
+  /** The document whose hash the manifest pins. */
+  readonly policy: Policy;
+  /** Versions of the peer protocol that this software speaks, ascending. */
+  readonly protocolVersions: readonly number[];
+  /** Raised at every restore; kept outside the database. */
+  readonly epoch: number;
+  readonly clockSkewMs: number;
+  readonly roundMs: number;
+  readonly recheckMs: number;
+  readonly pollMs: number;
+  readonly grantWaitMs: number;
+  readonly attempts: AttemptSettings;
+  readonly timeouts: SessionTimeouts;
+  /** Key generation takes minutes: its own, longer timeouts. */
+  readonly keygenTimeouts: SessionTimeouts;
+  readonly inventory: InventorySettings;
+}
+
+export interface RuntimeModules {
+  readonly store: NodeStore;
+  readonly audit: AuditSink;
+  readonly courier: Courier;
+  readonly chain: ChainSource;
+  readonly authorisation: Authorisation;
+  readonly driver: Driver;
+  readonly engine: Engine;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Failures that nobody waits for: for the log and metrics. */
+  readonly report: (cause: unknown) => void;
+}
+
+/** How often what has expired is forgotten, and how long after its expiry. */
+const PRUNE_MS = 10 * 60_000;
+
+/** How long a subject's attempts are remembered after a restart: the longest life of a request. */
+const SUBJECT_LIFE_MS = 8 * 24 * 60 * 60 * 1000;
+
+/**
+ * One node: the loop, the machines that it feeds, and the desks that carry out what they ask for. Everything that touches the
+ * world comes in through a port, so a daemon and a simulation run the same code.
+ */
+export class NodeRuntime {
+  readonly options: RuntimeOptions;
+  readonly loop: Loop;
+  readonly wallets: WalletBook;
+  readonly spends: SpendDesk;
+  readonly keys: KeygenDesk;
+  readonly presignatures: PresignDesk;
+  readonly sessions: SessionDesk;
+  readonly bans: BanDesk;
+  readonly chain: ChainWatch;
+  readonly #signing: SignDesk;
+  readonly #modules: RuntimeModules;
+  readonly #ledger: Cell<AttemptLedger>;
+  readonly #listeners = new Set<(event: NodeEvent) => void>();
+  #eventId = 0;
+  #pruning: Timer | null = null;
+  #closing = false;
+
+  private constructor(
+    options: RuntimeOptions,
+    modules: RuntimeModules,
+    ledger: ReturnType<typeof restoreLedger>,
+  ) {
+    this.options = options;
+    this.#modules = modules;
+    const { me, manifest, policy, protocolVersions } = options;
+    const { store, courier, engine, signer, clock, random, chain } = modules;
+    const hash = manifestHash(manifest);
+    const report = (cause: unknown) => this.#report(cause);
+    const loop = new Loop({ store, courier, audit: modules.audit, report });
+    this.loop = loop;
+    this.#ledger = { value: ledger };
+    const forged = (batch: Batch, node: NodeIndex, subject: string) =>
+      this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
+    this.wallets = new WalletBook({ chain, clock });
+    this.bans = new BanDesk(
+      { me, manifest, manifestHash: hash, protocolVersions },
+      {
+        loop,
+        store,
+        courier,
+        clock,
+        wallets: this.wallets,
+        engine,
+        signingItem: (sighash) => this.spends.signingItem(sighash),
+        publicPackage: (keyId) => this.keys.publicPackage(keyId),
+        report,
+        detected: (row) => this.#emit("violation", String(row.node), row.type, { action: row.action }),
+        banned: (row) => {
+          this.#emit("ban", String(row.node), "banned", { until: row.until, scope: row.scope });
+          this.sessions.dismiss(row.node);
+        },
+      },
+    );
+    this.sessions = new SessionDesk(
+      { me, manifest },
+      {
+        loop,
+        store,
+        courier,
+        engine,
+        signer,
+        clock,
+        random,
+        report,
+        publicPackage: (keyId) => this.keys.publicPackage(keyId),
+        violation: (batch, violation, session) => this.#sessionViolation(batch, violation, session),
+        changed: (row) =>
+          this.#emit("session", row.session, row.state, {
+            purpose: row.purpose,
+            subject: row.subject,
+            attempt: row.attempt,
+            initiator: row.initiator,
+            failure: row.failure,
+          }),
+      },
+    );
+    this.spends = new SpendDesk(
+      {
+        me,
+        manifest,
+        manifestHash: hash,
+        policy,
+        protocolVersions,
+        clockSkewMs: options.clockSkewMs,
+        roundMs: options.roundMs,
+        recheckMs: options.recheckMs,
+      },
+      {
+        loop,
+        store,
+        chain,
+        wallets: this.wallets,
+        signer,
+        clock,
+        random,
+        report,
+        certified: (intent) => this.#signing.begin(intent),
+        signed: (intent) => this.chain.publish(intent),
+        signing: (intent) => this.#signing.signing(intent),
+        violation: (batch, { type, node, evidence }, subject) =>
+          this.bans.violation(batch, { type, node, evidence, subject }),
+        proves: (evidence) => this.bans.proves(evidence),
+        changed: (row) =>
+          this.#emit("transaction", row.txid, row.state, {
+            intent: row.intent,
+            reason: row.reason,
+            confirmations: row.confirmations,
+          }),
+      },
+    );
+    this.chain = new ChainWatch(
+      { me, pollMs: options.pollMs },
+      { loop, chain, clock, spends: this.spends, report, moved: () => this.presignatures.walletsMoved() },
+    );
+    const attempts = {
+      ledger: this.#ledger,
+      driver: modules.driver,
+      up: () => this.#up(),
+      refused: () => this.bans.refused(),
+    };
+    this.#signing = new SignDesk(
+      {
+        me,
+        manifest,
+        protocolVersions,
+        attempts: options.attempts,
+        timeouts: options.timeouts,
+        grantWaitMs: options.grantWaitMs,
+      },
+      {
+        loop,
+        store,
+        signer,
+        clock,
+        sessions: this.sessions,
+        spends: this.spends,
+        authorisation: modules.authorisation,
+        key: (keyId) => this.keys.active(keyId),
+        forged,
+        report,
+        ...attempts,
+      },
+    );
+    this.keys = new KeygenDesk(
+      {
+        me,
+        manifest,
+        manifestHash: hash,
+        protocolVersions,
+        clockSkewMs: options.clockSkewMs,
+        attempts: options.attempts,
+        timeouts: options.keygenTimeouts,
+      },
+      {
+        loop,
+        store,
+        signer,
+        clock,
+        engine,
+        sessions: this.sessions,
+        wallets: this.wallets,
+        forged,
+        report,
+        changed: (row, stage, progress) =>
+          this.#emit("key", row.keyId, row.status, {
+            stage,
+            progress,
+            protocol: row.protocol,
+            reason: row.reason,
+          }),
+        ...attempts,
+      },
+    );
+    this.presignatures = new PresignDesk(
+      {
+        me,
+        manifest,
+        protocolVersions,
+        attempts: options.attempts,
+        timeouts: options.timeouts,
+        inventory: options.inventory,
+      },
+      {
+        loop,
+        store,
+        signer,
+        clock,
+        sessions: this.sessions,
+        wallets: this.wallets,
+        keys: this.keys,
+        report,
+        changed: (keyId) => this.#emit("presignatures", keyId, "stock", {}),
+        ...attempts,
+      },
+    );
+  }
+
+  /**
+   * Takes up what the store holds, begins to listen to peers and to follow the chain.
+   * @throws CairnError `config-invalid` when policy and manifest differ; those of store and courier
+   */
+  static async start(options: RuntimeOptions, modules: RuntimeModules): Promise<NodeRuntime> {
+    const { manifest, policy } = options;
+    if (policyHash(policy) !== manifest.policy || policy.policyVersion !== manifest.policyVersion) {
+      throw new CairnError(
+        "config-invalid",
+        "the policy document is not the one that the manifest pins; install the document that the operators agreed on",
+        { policyVersion: policy.policyVersion, expected: manifest.policyVersion },
+      );
+    }
+    const seen = await modules.store.sessions({ limit: 100_000 });
+    const ledger = restoreLedger(
+      seen.map(({ subject, attempt, startedAt }) => ({
+        key: subject,
+        attempt,
+        expiry: startedAt + SUBJECT_LIFE_MS,
+      })),
+    );
+    const runtime = new NodeRuntime(options, modules, ledger);
+    runtime.sessions.restore(seen);
+    await runtime.#endInterrupted();
+    await runtime.bans.restore();
+    await runtime.keys.restore();
+    await runtime.spends.restore();
+    await modules.courier.start({
+      message: (from, message) => runtime.#onMessage(from, message),
+      peer: (status) => runtime.#onPeer(status),
+      refused: (from, code) => runtime.#onRefused(from, code),
+    });
+    await runtime.spends.resume();
+    runtime.keys.resume();
+    runtime.presignatures.start();
+    runtime.chain.start();
+    runtime.#prune();
+    return runtime;
+  }
+
+  /** Asks for a spend: see {@link SpendDesk.submit}. */
+  submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
+    return this.spends.submit(request, signature);
+  }
+
+  /** Asks all nodes for a key. @throws CairnError with what is wrong with the request */
+  generateKey(request: SignedKeygenRequest): Promise<KeyId> {
+    return this.keys.request(request);
+  }
+
+  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict {
+    return this.spends.dryRun(request);
+  }
+
+  peers(): readonly PeerStatus[] {
+    return this.#modules.courier.peers();
+  }
+
+  /** Calls `listener` with every event from now on; the answer ends that. */
+  subscribe(listener: (event: NodeEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Ends sessions, lets what is under way become durable, and stops. Idempotent. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#pruning?.cancel();
+    await this.chain.close();
+    this.#signing.close();
+    this.keys.close();
+    this.presignatures.close();
+    this.bans.close();
+    await this.sessions.close();
+    await this.loop.close(new CairnError("closed", "the node is stopping"));
+  }
+
+  /** Forgets subjects that nobody may propose for any more. */
+  #prune(): void {
+    if (this.#closing) return;
+    this.#ledger.value = pruneLedger(this.#ledger.value, this.#modules.clock.now(), PRUNE_MS);
+    this.#pruning = this.#modules.clock.after(PRUNE_MS, () => this.#prune());
+  }
+
+  /** Passes on what fails unawaited, but for what the node's own stop refuses. */
+  #report(cause: unknown): void {
+    if (!this.#closing || !isCairnError(cause, "closed")) this.#modules.report(cause);
+  }
+
+  /** Sessions that a crash cut short are over: their executions are never rejoined. */
+  async #endInterrupted(): Promise<void> {
+    const live = await this.#modules.store.sessions({ live: true, limit: 100_000 });
+    if (live.length === 0) return;
+    const endedAt = this.#modules.clock.now();
+    await this.loop.run((batch) => {
+      for (const row of live) {
+        batch.write({ write: "session", row: { ...row, state: "failed", failure: "closed", endedAt } });
+      }
+    });
+  }
+
+  async #onMessage(from: NodeIndex, message: PeerMessage): Promise<void> {
+    try {
+      this.bans.refuseBanned(from);
+      await this.#dispatch(from, message);
+    } catch (error) {
+      if (!isCairnError(error) || isTemporary(error)) throw error;
+      // A faulty message is recorded once and not asked for again.
+      await this.loop.run((batch) =>
+        batch.audit("message-refused", message.session ?? "", { from, kind: message.kind, code: error.code }),
+      );
+    }
+  }
+
+  async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
+    const { kind, session, payload } = message;
+    switch (kind) {
+      case "intent":
+        return this.spends.onIntent(from, payload);
+      case "vote":
+        return this.spends.onVote(from, payload);
+      case "deferral":
+        return this.spends.onDeferral(from, payload);
+      case "void":
+        return this.spends.onVoid(from, payload);
+      case "certificate":
+        return this.spends.onCertificate(from, payload);
+      case "final":
+        return this.spends.onFinal(from, payload);
+      case "evidence":
+        return this.bans.onEvidence(from, payload);
+      case "keygen-request":
+        return this.keys.onRequest(from, payload);
+      case "keygen-approval":
+        return this.keys.onApproval(from, payload);
+      case "public-package":
+        return this.keys.onPublicPackage(from, payload);
+      case "wallet-signature":
+        return this.keys.onWalletSignature(from, payload);
+      case "presign-ready":
+        return this.presignatures.onReady(from, payload);
+      case "proposal":
+      case "ack":
+      case "nack":
+      case "start":
+      case "abort":
+      case "round":
+      case "partial":
+      case "finalize":
+        return this.#onSessionMessage(from, kind, session, payload);
+      default:
+        throw new CairnError("unsupported-version", "this node's software does not know the message's kind", {
+          kind,
+        });
+    }
+  }
+
+  async #onSessionMessage(
+    from: NodeIndex,
+    kind: PeerMessage["kind"],
+    session: PeerMessage["session"],
+    payload: Uint8Array,
+  ): Promise<void> {
+    const message = decodeSessionMessage(kind, payload);
+    if (session === null) throw new CairnError("malformed", "a session's message names no session", { kind });
+    if (message.kind === "proposal") {
+      if (message.signed.body.sessionId !== session) {
+        throw new CairnError("malformed", "the proposal is for another session than its envelope", {
+          session,
+        });
+      }
+      // Judging a proposal may wait for a certificate or the chain: the peer's next messages must not wait with it.
+      this.#onProposal(from, message.signed).catch((cause: unknown) => this.#report(cause));
+      return;
+    }
+    await this.sessions.receive(from, session, message);
+    if (message.kind === "finalize") {
+      await this.#signing.onFinalize(from, message.signed, session);
+      await this.keys.onFinalize(from, message.signed, session);
+    }
+  }
+
+  #onProposal(from: NodeIndex, signed: Parameters<SignDesk["onProposal"]>[1]): Promise<void> {
+    switch (signed.body.purpose) {
+      case "sign":
+        return this.#signing.onProposal(from, signed);
+      case "presign":
+        return this.presignatures.onProposal(from, signed);
+      case "keygen":
+        return this.keys.onProposal(from, signed);
+    }
+  }
+
+  #onPeer(status: PeerStatus): void {
+    this.#emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
+    if (status.up) {
+      this.#signing.peersChanged();
+      this.keys.peersChanged();
+    }
+  }
+
+  #onRefused(from: NodeIndex, code: string): void {
+    if (code !== "signature-invalid") return;
+    this.loop
+      .run((batch) =>
+        this.bans.violation(batch, { type: "InvalidSignature", node: from, subject: null, evidence: null }),
+      )
+      .catch((cause: unknown) => this.#report(cause));
+  }
+
+  #sessionViolation(batch: Batch, violation: SessionViolation, session: SessionId): void {
+    if (violation.violation === "InvalidPartial") {
+      const { node, partial } = violation;
+      return batch.afterwards(() => {
+        this.bans.wrongPartial(node, partial, session).catch((cause: unknown) => this.#report(cause));
+      });
+    }
+    const evidence: Evidence | null =
+      violation.violation === "Equivocation"
+        ? { type: "Equivocation", version: 1, broadcasts: [violation.broadcasts[0], violation.broadcasts[1]] }
+        : null;
+    this.bans.violation(batch, {
+      type: violation.violation,
+      node: violation.node,
+      subject: session,
+      evidence,
+    });
+  }
+
+  #up(): ReadonlySet<NodeIndex> {
+    const peers = this.#modules.courier.peers().filter((peer) => peer.up);
+    return new Set([this.options.me, ...peers.map(({ node }) => node)]);
+  }
+
+  #emit(type: NodeEvent["type"], subject: string, state: string, data: NodeEvent["data"]): void {
+    this.#eventId += 1;
+    const event: NodeEvent = { id: this.#eventId, at: this.#modules.clock.now(), type, subject, state, data };
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (cause) {
+        this.#report(cause);
+      }
+    }
+  }
+}
+
+const temporaryCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "busy",
+  "closed",
+  "storage-full",
+  "storage-failed",
+  "chain-unavailable",
+  "wrong-manifest",
+  "wrong-policy",
+  "clock-skew",
+]);
+
+/** Errors after which the sender does well to send the same message again. */
+function isTemporary(error: CairnError): boolean {
+  return temporaryCodes.has(error.code);
+}

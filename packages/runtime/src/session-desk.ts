@@ -1,0 +1,535 @@
+import {
+  CairnError,
+  type Clock,
+  type Courier,
+  type ErrorCode,
+  type ExecutionId,
+  isCairnError,
+  type Manifest,
+  type NodeIndex,
+  type NodeStore,
+  type Nonce,
+  type PeerMessage,
+  type PresignatureId,
+  type Random,
+  SealingKey,
+  type SessionId,
+  type SessionRow,
+  type Signer,
+  type Timer,
+  toHex,
+} from "@cairn/core";
+import {
+  type AbortCode,
+  type Engine,
+  type EngineListener,
+  type EngineSession,
+  encodeSessionMessage,
+  type NackCode,
+  openSession,
+  type Proposal,
+  type SessionEffect,
+  type SessionEvent,
+  type SessionMessage,
+  type SessionResult,
+  type SessionState,
+  type SessionStep,
+  type SessionTimeouts,
+  type SessionViolation,
+  type SessionWork,
+  type SignedProposal,
+  signMessage,
+  stepSession,
+  subjectKey,
+} from "@cairn/signing";
+import type { Batch, Loop } from "./loop.ts";
+
+/** Why a session ended without a result. */
+export interface SessionEnd {
+  readonly code: AbortCode | NackCode;
+  readonly blamed: readonly NodeIndex[];
+  readonly excluded: readonly NodeIndex[];
+  /** Whether all signers had acknowledged: before that nothing was tried yet. */
+  readonly started: boolean;
+  readonly message: string;
+}
+
+/** Whoever wanted the session: told of its end within the batch that records it. */
+export interface SessionOwner {
+  finished(batch: Batch, result: SessionResult): void;
+  ended(batch: Batch, end: SessionEnd): void;
+  progress(progress: { readonly round: number; readonly rounds: number; readonly step: string }): void;
+}
+
+export interface SessionDeskOptions {
+  readonly me: NodeIndex;
+  readonly manifest: Manifest;
+}
+
+export interface SessionDeskModules {
+  readonly loop: Loop;
+  readonly store: Pick<NodeStore, "burn" | "presignature">;
+  readonly courier: Courier;
+  readonly engine: Engine;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Public package of a key of this node. @throws CairnError `not-found` */
+  readonly publicPackage: (keyId: SessionKeyId) => Uint8Array;
+  /** A fault that a session saw. */
+  readonly violation: (batch: Batch, violation: SessionViolation, session: SessionId) => void;
+  /** A session began, went on or ended: for events and metrics. */
+  readonly changed: (row: SessionRow) => void;
+  /** Something failed that nobody waits for. */
+  readonly report: (cause: unknown) => void;
+}
+
+type SessionKeyId = Extract<SessionEffect, { readonly effect: "combine" }>["keyId"];
+
+/** What a commit must be able to undo. */
+interface LiveSession {
+  readonly state: SessionState;
+  readonly row: SessionRow;
+  readonly owner: SessionOwner;
+}
+
+/** What lives outside of commits. */
+interface Handles {
+  readonly sealing: SealingKey | null;
+  engine: EngineSession | null;
+  timer: Timer | null;
+}
+
+type EffectOf<Kind extends SessionEffect["effect"]> = Extract<SessionEffect, { readonly effect: Kind }>;
+
+/** Executions of the past that are remembered, to be refused should one ever come again. */
+const MAX_EXECUTIONS = 100_000;
+
+/** Carries this node's live sessions: feeds their machines, and carries out what they ask for. */
+export class SessionDesk {
+  readonly #options: SessionDeskOptions;
+  readonly #modules: SessionDeskModules;
+  readonly #live = new Map<SessionId, LiveSession>();
+  readonly #handles = new Map<SessionId, Handles>();
+  /** Oldest first. */
+  readonly #executions = new Map<ExecutionId, SessionId>();
+  /** Partials that the engine is making. */
+  readonly #issuing = new Map<PresignatureId, Promise<void>>();
+  /** End of the row of burns; see {@link SessionDesk.#burn}. */
+  #burns: Promise<void> = Promise.resolve();
+  readonly #identities: ReadonlyMap<NodeIndex, Manifest["members"][number]["identity"]>;
+
+  constructor(options: SessionDeskOptions, modules: SessionDeskModules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#identities = new Map(options.manifest.members.map((member) => [member.index, member.identity]));
+  }
+
+  /** Takes in which executions this node took part in before it started. Rows newest first, as the store gives them. */
+  restore(rows: readonly SessionRow[]): void {
+    for (const { execution, session } of rows.toReversed()) {
+      if (execution !== null) this.#executions.set(execution, session);
+    }
+  }
+
+  /** Sessions under way at this node. */
+  get count(): number {
+    return this.#live.size;
+  }
+
+  has(session: SessionId): boolean {
+    return this.#live.has(session);
+  }
+
+  /** Whether a live session of this node means to use the presignature. */
+  holds(presignature: PresignatureId): boolean {
+    for (const { state } of this.#live.values()) {
+      const { work } = state.setup;
+      if (work.kind === "presigned" && work.inputs.some((input) => input.presignatureId === presignature))
+        return true;
+    }
+    return false;
+  }
+
+  /** Ends every session in which `node` takes part, as when it is banned. */
+  dismiss(node: NodeIndex): void {
+    for (const [session, { row }] of this.#live) {
+      if (row.signers.includes(node)) this.cancel(session, "peer-disagrees").catch(this.#modules.report);
+    }
+  }
+
+  /**
+   * Opens a session at this node: as initiator with `proposal` its own, or as a signer that accepted it.
+   * @param signed the initiator's signed proposal; null at the initiator, whose machine has it signed
+   * @throws CairnError `session-conflict`
+   */
+  open(
+    batch: Batch,
+    proposal: Proposal,
+    work: SessionWork,
+    owner: SessionOwner,
+    timeouts: SessionTimeouts,
+    signed: SignedProposal | null,
+  ): void {
+    const session = proposal.sessionId;
+    if (this.#live.has(session)) {
+      throw new CairnError("session-conflict", "this session is live already", { session });
+    }
+    const now = this.#modules.clock.now();
+    const sealing = proposal.purpose === "keygen" ? SealingKey.generate() : null;
+    const opened = openSession(
+      {
+        me: this.#options.me,
+        cluster: this.#options.manifest.cluster,
+        proposal,
+        work,
+        identities: this.#identities,
+        timeouts,
+        nonce: toHex(this.#modules.random.bytes(32)) as Nonce,
+        sealing: sealing?.publicKey ?? null,
+      },
+      signed,
+      { now },
+    );
+    const row: SessionRow = {
+      session,
+      purpose: proposal.purpose,
+      subject: subjectKey(proposal),
+      attempt: proposal.attempt,
+      initiator: proposal.initiator,
+      signers: proposal.signers,
+      state: opened.state.phase,
+      execution: null,
+      failure: null,
+      startedAt: now,
+      endedAt: null,
+    };
+    batch.afterwards(() => {
+      this.#handles.set(session, { sealing, engine: null, timer: null });
+      // A peer that has Start already may send its first round before Start reaches this node: opening needs only our own key.
+      if (sealing !== null) this.#modules.courier.useSealingKeys(session, { own: sealing, peers: new Map() });
+    });
+    batch.put(this.#live, session, { state: opened.state, row, owner });
+    batch.write({ write: "session", row });
+    batch.audit("session-opened", session, {
+      purpose: row.purpose,
+      subject: row.subject,
+      attempt: row.attempt,
+      initiator: row.initiator,
+    });
+    batch.afterwards(() => this.#modules.changed(row));
+    this.#carryOutAll(batch, session, opened);
+  }
+
+  /** A message of a peer; dropped where the session is not live. */
+  receive(from: NodeIndex, session: SessionId, message: SessionMessage): Promise<void> {
+    return this.#feed(session, { event: "message", from, message });
+  }
+
+  /** Ends a session that this node no longer wants. */
+  cancel(session: SessionId, code: AbortCode): Promise<void> {
+    return this.#feed(session, { event: "cancel", code });
+  }
+
+  /** Ends all sessions, as on shutdown. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#live.keys()].map((session) => this.cancel(session, "closed")));
+  }
+
+  #feed(session: SessionId, event: SessionEvent): Promise<void> {
+    return this.#modules.loop.run((batch) => {
+      const live = this.#live.get(session);
+      if (live === undefined) return;
+      const step = stepSession(live.state, event, { now: this.#modules.clock.now() });
+      batch.put(this.#live, session, { ...live, state: step.state });
+      this.#sealTo(batch, session, live.state, step.state);
+      this.#carryOutAll(batch, session, step);
+    });
+  }
+
+  /** Feeds an event whose outcome nobody waits for. */
+  #later(session: SessionId, event: SessionEvent): void {
+    this.#feed(session, event).catch(this.#modules.report);
+  }
+
+  #carryOutAll(batch: Batch, session: SessionId, step: SessionStep): void {
+    for (const effect of step.effects) this.#carryOut(batch, session, effect);
+  }
+
+  #carryOut(batch: Batch, session: SessionId, effect: SessionEffect): void {
+    const { clock, engine } = this.#modules;
+    switch (effect.effect) {
+      case "send":
+        return this.#send(batch, effect);
+      case "arm":
+        return batch.afterwards(() => this.#arm(session, effect.at - clock.now()));
+      case "record-execution":
+        return this.#recordExecution(batch, session, effect.execution);
+      case "engine-start":
+        return batch.afterwards(() => {
+          const handles = this.#handles.get(session);
+          if (handles !== undefined) handles.engine = engine.start(effect.spec, this.#listener(session));
+        });
+      case "engine-receive":
+        return batch.afterwards(() =>
+          this.#handles.get(session)?.engine?.receive(effect.from, effect.payload),
+        );
+      case "engine-cancel":
+        return batch.afterwards(() => this.#handles.get(session)?.engine?.cancel());
+      case "burn":
+        return batch.afterwards(() => this.#burn(session, effect));
+      case "issue-partial":
+        batch.audit("partial-issued", session, {
+          presignature: effect.presignatureId,
+          burnCounter: effect.receipt.burnCounter,
+        });
+        return batch.afterwards(() => this.#issuePartial(session, effect));
+      case "combine":
+        return batch.afterwards(() => this.#combine(session, effect));
+      case "verify":
+        return batch.afterwards(() => this.#verify(session, effect));
+      case "discard":
+        return batch.afterwards(() => {
+          for (const id of effect.presignatureIds) this.#discard(id);
+        });
+      case "finished": {
+        const owner = this.#end(batch, session, null);
+        return owner?.finished(batch, effect.result);
+      }
+      case "ended": {
+        const { code, blamed, excluded, message } = effect;
+        const started = this.#live.get(session)?.row.execution != null;
+        const owner = this.#end(batch, session, code);
+        return owner?.ended(batch, { code, blamed, excluded, started, message });
+      }
+      case "violation":
+        return this.#modules.violation(batch, effect, session);
+      case "refused":
+        return batch.audit("message-refused", session, {
+          from: effect.from,
+          kind: effect.kind,
+          code: effect.code,
+        });
+    }
+  }
+
+  /** On its own, since another session may have used the item up meanwhile: that must not keep this one from ending. */
+  #discard(id: PresignatureId): void {
+    this.#modules.loop
+      .run((batch) => batch.write({ write: "presignature-state", id, state: "discarded" }))
+      .catch((cause: unknown) => {
+        if (!isCairnError(cause, "presignature-used") && !isCairnError(cause, "wrong-state"))
+          this.#modules.report(cause);
+      });
+  }
+
+  #recordExecution(batch: Batch, session: SessionId, execution: ExecutionId): void {
+    if (this.#executions.has(execution)) {
+      batch.audit("execution-repeated", session, { execution });
+      return batch.afterwards(() => this.#later(session, { event: "execution-repeated" }));
+    }
+    batch.put(this.#executions, execution, session);
+    const [oldest] = this.#executions.keys();
+    if (this.#executions.size > MAX_EXECUTIONS && oldest !== undefined)
+      batch.remove(this.#executions, oldest);
+    this.#updateRow(batch, session, { state: "started", execution });
+    batch.afterwards(() => this.#later(session, { event: "execution-recorded" }));
+  }
+
+  #updateRow(batch: Batch, session: SessionId, change: Partial<SessionRow>): void {
+    const live = this.#live.get(session);
+    if (live === undefined) return;
+    const row = { ...live.row, ...change };
+    batch.put(this.#live, session, { ...live, row });
+    batch.write({ write: "session", row });
+    batch.afterwards(() => this.#modules.changed(row));
+  }
+
+  #end(batch: Batch, session: SessionId, failure: string | null): SessionOwner | undefined {
+    const live = this.#live.get(session);
+    this.#updateRow(batch, session, {
+      state: failure === null ? "done" : "failed",
+      failure,
+      endedAt: this.#modules.clock.now(),
+    });
+    batch.audit(failure === null ? "session-done" : "session-failed", session, { failure });
+    batch.remove(this.#live, session);
+    batch.afterwards(() => {
+      const handles = this.#handles.get(session);
+      handles?.timer?.cancel();
+      handles?.engine?.cancel();
+      if (handles?.sealing != null) this.#modules.courier.useSealingKeys(session, null);
+      this.#handles.delete(session);
+    });
+    return live?.owner;
+  }
+
+  #arm(session: SessionId, delayMs: number): void {
+    const handles = this.#handles.get(session);
+    if (handles === undefined) return;
+    handles.timer?.cancel();
+    handles.timer = this.#modules.clock.after(Math.max(0, delayMs), () =>
+      this.#later(session, { event: "tick" }),
+    );
+  }
+
+  #send(batch: Batch, effect: EffectOf<"send">): void {
+    const { session, round, sealTo } = effect;
+    const { me } = this.#options;
+    const message = signMessage(effect.message, this.#modules.signer);
+    const peers = effect.to.filter((node) => node !== me);
+    if (peers.length > 0) {
+      const wire: PeerMessage = {
+        kind: message.kind,
+        session,
+        round,
+        payload: encodeSessionMessage(message),
+        trace: null,
+      };
+      // Sends of a batch leave before what runs afterwards, so a send that must be sealed to ephemeral keys waits for them.
+      if (sealTo === null) batch.send(peers, wire);
+      else {
+        batch.afterwards(() => {
+          for (const node of peers) this.#modules.courier.send(node, wire);
+        });
+      }
+    }
+    if (effect.to.includes(me)) {
+      batch.afterwards(() => this.#later(session, { event: "message", from: me, message }));
+    }
+  }
+
+  /** All Acks are there: from here rounds are sealed to the keys that they carry. */
+  #sealTo(batch: Batch, session: SessionId, before: SessionState | null, after: SessionState): void {
+    const peers = "sealTo" in after ? after.sealTo : null;
+    if (peers === null || (before !== null && "sealTo" in before && before.sealTo === peers)) return;
+    batch.afterwards(() => {
+      const own = this.#handles.get(session)?.sealing;
+      if (own != null) this.#modules.courier.useSealingKeys(session, { own, peers });
+    });
+  }
+
+  #listener(session: SessionId): EngineListener {
+    return {
+      send: ({ to, round, payload }) => this.#later(session, { event: "engine-send", to, round, payload }),
+      progress: (progress) => {
+        this.#live.get(session)?.owner.progress(progress);
+        this.#later(session, { event: "engine-progress", ...progress });
+      },
+      done: (result) => this.#later(session, { event: "engine-done", result }),
+      failed: (failure) => this.#later(session, { event: "engine-failed", failure }),
+    };
+  }
+
+  /**
+   * Burns, and waits for the partial that follows before the next burn begins: the engine refuses a receipt whose counter does
+   * not rise, so sessions that run side by side must be served in the order of their burns.
+   */
+  #burn(session: SessionId, effect: EffectOf<"burn">): void {
+    const { presignatureId } = effect;
+    const { store, clock } = this.#modules;
+    this.#burns = this.#burns.then(async () => {
+      await this.#answer(
+        session,
+        async () => {
+          const burnCounter = await store.burn(presignatureId, session, clock.now());
+          const row = await this.#presignature(presignatureId);
+          return { event: "burned", receipt: { presignatureId, epoch: row.epoch, burnCounter } };
+        },
+        (code) => ({ event: "burn-refused", presignatureId, code }),
+      );
+      await this.#issuing.get(presignatureId);
+    });
+  }
+
+  #issuePartial(session: SessionId, effect: EffectOf<"issue-partial">): void {
+    const { effect: _, presignatureId, ...input } = effect;
+    const issued = this.#answer(
+      session,
+      async () => {
+        const row = await this.#presignature(presignatureId);
+        const partial = await this.#modules.engine.issuePartial({
+          ...input,
+          me: this.#options.me,
+          sealedPresignature: row.sealed,
+        });
+        return { event: "partial-issued", presignatureId, partial };
+      },
+      (code) => ({ event: "partial-refused", presignatureId, code }),
+    );
+    this.#issuing.set(
+      presignatureId,
+      issued.finally(() => this.#issuing.delete(presignatureId)),
+    );
+  }
+
+  #combine(session: SessionId, effect: EffectOf<"combine">): void {
+    const { input, keyId, path, preimage, partials } = effect;
+    void this.#answer(
+      session,
+      async () => {
+        const { publicData } = await this.#presignature(effect.presignatureId);
+        const publicPackage = this.#modules.publicPackage(keyId);
+        try {
+          const signature = await this.#modules.engine.combinePartials({
+            publicPackage,
+            publicData,
+            path,
+            preimage,
+            partials,
+          });
+          return { event: "combined", input, signature };
+        } catch (cause) {
+          if (!isCairnError(cause, "invalid-partial")) throw cause;
+          return { event: "combine-failed", input, blamed: blamedOf(cause) };
+        }
+      },
+      () => ({ event: "combine-failed", input, blamed: [] }),
+    );
+  }
+
+  #verify(session: SessionId, effect: EffectOf<"verify">): void {
+    void this.#answer(
+      session,
+      async () => {
+        const publicPackage = this.#modules.publicPackage(effect.keyId);
+        const verdicts = await Promise.all(
+          effect.items.map((item) => this.#modules.engine.verify({ publicPackage, ...item })),
+        );
+        return { event: "verified", from: effect.from, valid: verdicts.every((valid) => valid) };
+      },
+      () => ({ event: "verified", from: effect.from, valid: false }),
+    );
+  }
+
+  async #presignature(id: EffectOf<"burn">["presignatureId"]) {
+    const row = await this.#modules.store.presignature(id);
+    if (row === null)
+      throw new CairnError("not-found", "this node has no such presignature", { presignature: id });
+    return row;
+  }
+
+  /**
+   * Does work for a session off the loop and feeds back what came of it; an error becomes the machine's own refusal.
+   * Never rejects.
+   */
+  #answer(
+    session: SessionId,
+    work: () => Promise<SessionEvent>,
+    refusal: (code: ErrorCode) => SessionEvent,
+  ): Promise<void> {
+    return work()
+      .catch((cause: unknown) => {
+        if (!isCairnError(cause)) this.#modules.report(cause);
+        return refusal(isCairnError(cause) ? cause.code : "internal");
+      })
+      .then((event) => this.#feed(session, event))
+      .catch(this.#modules.report);
+  }
+}
+
+function blamedOf(error: CairnError): NodeIndex[] {
+  const { blamed } = error.data;
+  if (!Array.isArray(blamed)) return [];
+  return blamed.filter((node): node is NodeIndex => typeof node === "number");
+}

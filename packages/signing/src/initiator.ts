@@ -1,0 +1,30 @@
+import { bodyHash, type HashHex, type NodeIndex, type Nonce } from "@cairn/core";
+
+/**
+ * `members` ordered by H(subject ‖ nonce ‖ index): who initiates which attempt follows from the grant, and nobody can choose it.
+ */
+export function initiatorOrder(
+  subject: HashHex,
+  nonce: Nonce,
+  members: readonly NodeIndex[],
+): readonly NodeIndex[] {
+  return members
+    .map((index) => ({ index, key: bodyHash<HashHex>("cairn/initiator/v1", { subject, nonce, index }) }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ index }) => index);
+}
+
+/** The one node that may initiate attempt `attempt`. */
+export function initiatorOfAttempt(order: readonly NodeIndex[], attempt: number): NodeIndex | null {
+  return order[attempt % order.length] ?? null;
+}
+
+/** Attempts below this number may be proposed at `now`: n at once, and one more with every slot that passes. */
+export function attemptBound(input: {
+  readonly members: number;
+  readonly notBefore: number;
+  readonly now: number;
+  readonly slotMs: number;
+}): number {
+  return input.members + Math.max(0, Math.floor((input.now - input.notBefore) / input.slotMs));
+}

@@ -1,0 +1,57 @@
+import {
+  type CompiledQuery,
+  DummyDriver,
+  Kysely,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+} from "kysely";
+import type { SqlStatement, SqlValue } from "./sql-executor.ts";
+import type { Tables } from "./tables.ts";
+
+/** Builds queries and never runs them: that is the executor's work, which may be in another thread. */
+export const queries = new Kysely<Tables>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+/** A built query as text and parameters. */
+export function compile(
+  query: { compile(provider: typeof queries): CompiledQuery },
+  expect?: SqlStatement["expect"],
+): SqlStatement {
+  const compiled = query.compile(queries);
+  const parameters = compiled.parameters.map(sqlValue);
+  return expect === undefined ? { sql: compiled.sql, parameters } : { sql: compiled.sql, parameters, expect };
+}
+
+/** Inserts `row`, or replaces all columns of the one with the same `key`. */
+export function upsert<Table extends keyof Tables & string>(
+  table: Table,
+  key: readonly (keyof Tables[Table] & string)[],
+  row: Tables[Table],
+): SqlStatement {
+  const columns = Object.keys(row);
+  return compile(sql`insert into ${sql.table(table)} (${sql.join(columns.map((name) => sql.ref(name)))})
+values (${sql.join(Object.values(row))})
+on conflict (${sql.join(key.map((name) => sql.ref(name)))})
+do update set ${sql.join(columns.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`);
+}
+
+function sqlValue(value: unknown): SqlValue {
+  if (
+    value === null ||
+    typeof value === "string" ||
+    typeof value === "number" ||
+    typeof value === "bigint" ||
+    value instanceof Uint8Array
+  ) {
+    return value;
+  }
+  throw new TypeError(`no column holds a ${typeof value}`);
+}

@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isCairnError } from "@cairn/core";
+import { CoordinationHub, openMemoryCoordination } from "../src/index.ts";
+import { coordinationContract } from "./coordination-contract.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+coordinationContract("memory", async () => {
+  const clock = new ManualClock();
+  const hub = new CoordinationHub({ clock });
+  return {
+    join: async () => openMemoryCoordination(hub),
+    pass: async (ms) => clock.pass(ms),
+    remove: async () => {},
+  };
+});
+
+test("a member that closes while it waits in line is refused, and the line goes on without it", async () => {
+  const hub = new CoordinationHub({ clock: new ManualClock() });
+  const [first, second, third] = [1, 2, 3].map(() => openMemoryCoordination(hub));
+  assert.ok(first && second && third);
+  const leader = await first.campaign("coordinator");
+  const waiting = second.campaign("coordinator");
+  const last = third.campaign("coordinator");
+  await second.close();
+  await assert.rejects(waiting, (error) => isCairnError(error, "closed"));
+  await first.close();
+  assert.equal(leader.lost.aborted, true);
+  assert.ok((await last).fence > leader.fence);
+  assert.equal(third.shared, true);
+});
