@@ -172,14 +172,10 @@ export interface EnvelopeExpectation {
 }
 
 /**
- * Checks an envelope and opens it.
- * @throws CairnError `wrong-cluster`, `wrong-recipient`, `not-member`, `clock-skew`, `signature-invalid`, `malformed`
+ * Checks all of an envelope but what is sealed in it.
+ * @throws CairnError `wrong-cluster`, `wrong-recipient`, `not-member`, `clock-skew`, `signature-invalid`
  */
-export async function openEnvelope(
-  envelope: Envelope,
-  expected: EnvelopeExpectation,
-  key: SealingKey,
-): Promise<Uint8Array> {
+export function checkEnvelope(envelope: Envelope, expected: EnvelopeExpectation): void {
   const { header, enc, ciphertext } = envelope;
   if (header.cluster !== expected.cluster)
     throw new CairnError("wrong-cluster", "the envelope is for another cluster");
@@ -208,6 +204,19 @@ export async function openEnvelope(
       from: header.from,
     });
   }
+}
+
+/**
+ * Checks an envelope and opens it.
+ * @throws CairnError what {@link checkEnvelope} throws, and `malformed`
+ */
+export async function openEnvelope(
+  envelope: Envelope,
+  expected: EnvelopeExpectation,
+  key: SealingKey,
+): Promise<Uint8Array> {
+  checkEnvelope(envelope, expected);
+  const { header, enc, ciphertext } = envelope;
   try {
     const recipient = await suite.createRecipientContext({
       recipientKey: await key.pair(),
@@ -226,6 +235,15 @@ export async function openEnvelope(
     );
   }
 }
+
+/** What makes and opens envelopes: {@link hpkeBox}, or a twin of it where time is virtual and nothing is secret. */
+export interface EnvelopeBox {
+  readonly seal: typeof sealEnvelope;
+  readonly open: typeof openEnvelope;
+}
+
+/** Envelopes as they travel between nodes. */
+export const hpkeBox: EnvelopeBox = { seal: sealEnvelope, open: openEnvelope };
 
 function toArrayBuffer(view: Uint8Array): ArrayBuffer {
   const copy = new ArrayBuffer(view.byteLength);

@@ -5,14 +5,15 @@ import {
   type CourierHandler,
   decodeEnvelope,
   type Envelope,
+  type EnvelopeBox,
   type EnvelopeHeader,
+  hpkeBox,
   isCairnError,
   MAX_FRAME_BYTES,
   type Manifest,
   memberOf,
   type NodeIndex,
   type OutboxRow,
-  openEnvelope,
   type PeerMessage,
   type PeerStatus,
   type SealingKey,
@@ -64,6 +65,8 @@ export interface CourierModules {
   readonly sealing: SealingKey;
   /** The manifest in force. */
   readonly manifest: () => Manifest;
+  /** What seals and opens; {@link hpkeBox} by default. */
+  readonly box?: EnvelopeBox;
   readonly metrics?: TransportMetrics;
   /** Faults of this node itself: the store fails, a handler rejects, a message is too large. */
   readonly report?: (cause: unknown) => void;
@@ -101,6 +104,7 @@ class SealingCourier implements Courier {
   readonly #options: Required<CourierOptions>;
   readonly #modules: CourierModules;
   readonly #metrics: TransportMetrics;
+  readonly #box: EnvelopeBox;
   readonly #guard: ReplayGuard;
   readonly #held: HeldRounds;
   readonly #peers = new Map<NodeIndex, Peer>();
@@ -122,6 +126,7 @@ class SealingCourier implements Courier {
     };
     this.#modules = modules;
     this.#metrics = modules.metrics ?? createTransportMetrics(null);
+    this.#box = modules.box ?? hpkeBox;
     this.#guard = new ReplayGuard({ leaseMs: this.#options.replayLeaseMs }, { store: modules.store });
     this.#held = new HeldRounds(
       { maxBytesPerPeer: HELD_BYTES_PER_PEER, holdMs: HOLD_MS },
@@ -221,7 +226,14 @@ class SealingCourier implements Courier {
     const peer: Peer = {
       lane: new SendLane(
         { cluster, epoch, me, peer: node, maxPendingBytes },
-        { transport, clock, signer, metrics, lost: (outgoing, error) => this.#lost(outgoing, error) },
+        {
+          transport,
+          clock,
+          signer,
+          box: this.#box,
+          metrics,
+          lost: (outgoing, error) => this.#lost(outgoing, error),
+        },
       ),
       outbox: new OutboxSender(
         { peer: node, window, resendAfterMs, resendMaxMs },
@@ -316,7 +328,7 @@ class SealingCourier implements Courier {
     };
     let payload: Uint8Array;
     try {
-      payload = await openEnvelope(envelope, expected, keys?.own ?? this.#modules.sealing);
+      payload = await this.#box.open(envelope, expected, keys?.own ?? this.#modules.sealing);
     } catch (error) {
       // Past the signature, so it is the peer's own: it may be sealed to a key that this node does not know to be in use yet.
       if (!isCairnError(error, "malformed") || keys !== undefined || header.kind !== "round") throw error;
@@ -344,7 +356,7 @@ class SealingCourier implements Courier {
     if (keys === undefined) return;
     const manifest = this.#modules.manifest();
     try {
-      const payload = await openEnvelope(
+      const payload = await this.#box.open(
         envelope,
         {
           cluster: manifest.cluster,

@@ -2,11 +2,11 @@ import {
   CairnError,
   type Clock,
   type ClusterId,
+  type EnvelopeBox,
   isCairnError,
   type NodeIndex,
   type PeerMessage,
   type Signer,
-  sealEnvelope,
   type Transport,
   type X25519PublicKey,
 } from "@cairn/core";
@@ -33,6 +33,7 @@ export interface SendLaneModules {
   readonly transport: Pick<Transport, "send">;
   readonly clock: Clock;
   readonly signer: Signer;
+  readonly box: EnvelopeBox;
   readonly metrics: TransportMetrics;
   /** A message that did not leave, and why. */
   readonly lost: (outgoing: Outgoing, error: CairnError) => void;
@@ -104,12 +105,12 @@ export class SendLane {
 
   async #send(outgoing: Outgoing): Promise<void> {
     const { cluster, epoch, me, peer } = this.#options;
-    const { transport, clock, signer, metrics } = this.#modules;
+    const { transport, clock, signer, box, metrics } = this.#modules;
     const { kind, session, round, payload, trace } = outgoing.message;
     const now = clock.now();
     this.#seq = Math.max(this.#seq + 1, now * 1000);
     try {
-      const frame = await sealEnvelope(
+      const frame = await box.seal(
         {
           version: 1,
           cluster,
