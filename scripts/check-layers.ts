@@ -34,6 +34,9 @@ export const layers: Record<string, readonly string[]> = {
 /** Which package may load each native crate's library, by path or as `@cairn/native-<crate>`. Tests of any package may use Bitcoin Core's script checks. */
 const nativeOwners: Record<string, string> = { engine: "engine", script: "devnet", quic: "transport" };
 
+/** What tests of several packages share: `packages/<name>/test-support`, or `@cairn/<name>/test-support`. */
+const TEST_SUPPORT = /(^|\/)test-support(\/|$)/;
+
 /** Verifies that every package imports only what its package.json lists, and lists only what the table allows. */
 export function checkLayers(root: string): Findings {
   const problems: string[] = [];
@@ -70,7 +73,7 @@ export function checkLayers(root: string): Findings {
     }
     const own = `@cairn/${short}`;
     const sources = listFiles(join(root, folder), (path) =>
-      /^(src|bin|test|build)\/.*\.[cm]?[jt]sx?$|^[^/]*\.[cm]?[jt]sx?$/.test(path),
+      /^(src|bin|test|test-support|build)\/.*\.[cm]?[jt]sx?$|^[^/]*\.[cm]?[jt]sx?$/.test(path),
     );
     for (const source of sources) {
       const inTest = !/^(src|bin)\//.test(source);
@@ -100,6 +103,8 @@ function checkSource({ root, folder, short, source, inTest, mayImport }: Source)
       // Only a package that owns a native library has a reason to load a computed path.
       if (!Object.values(nativeOwners).includes(short) && !inTest)
         problems.push(`${where}: an import that is not a plain string can't be checked: name the module`);
+    } else if (!inTest && TEST_SUPPORT.test(specifier)) {
+      problems.push(`${where}: "${specifier}" is for tests: production code may not import it`);
     } else if (specifier.startsWith(".")) {
       const target = posix.normalize(posix.join(posix.dirname(path), specifier));
       if (!target.startsWith(`${folder}/`) && !target.startsWith("native/"))

@@ -227,10 +227,12 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     policy: policyHash(policy),
     policyVersion: 1,
     policyDelayMs: 0,
+    changeDelayMs: 86_400_000,
     caFingerprint: digest("CA certificate"),
     unsignedRequests: false,
     protocolVersions: [1],
     createdAt: at(0),
+    effectiveAt: at(0),
   });
   const genesis: Manifest = { ...draft, cluster: clusterIdOf(draft) };
   const { cluster } = genesis;
@@ -247,6 +249,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
       previous: inForce,
       requesters: [key("second requester").publicKey],
       createdAt: at(86_400),
+      effectiveAt: at(172_800),
     },
     by("operator 1"),
   );

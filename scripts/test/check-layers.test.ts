@@ -18,6 +18,8 @@ test("accepts imports that the package lists and the table allows", (t) => {
     "packages/policy/package.json": policy,
     "packages/policy/src/a.ts": 'import type { Id } from "@cairn/core";',
     "packages/policy/test/a.test.ts": 'import { x } from "@cairn/policy";',
+    "packages/policy/test/b.test.ts": 'import { c } from "@cairn/core/test-support";',
+    "packages/core/test-support/c.ts": 'import fc from "fast-check"; import { b } from "../src/b.ts";',
   });
   assert.deepEqual(checkLayers(root).problems, []);
 });
@@ -69,6 +71,25 @@ const violations: [string, Record<string, string | object>, RegExp][] = [
     "a test that reaches into another package",
     { "packages/core/package.json": core, "packages/core/test/a.test.ts": 'import "../../policy/src/b.ts";' },
     /leaves the package/,
+  ],
+  [
+    "support of tests imported by production code of another package",
+    {
+      "packages/core/package.json": core,
+      "packages/policy/package.json": policy,
+      "packages/policy/src/a.ts": 'import { c } from "@cairn/core/test-support";',
+    },
+    /policy\/src\/a\.ts:1: "@cairn\/core\/test-support" is for tests/,
+  ],
+  [
+    "support of tests imported by production code beside it",
+    { "packages/core/package.json": core, "packages/core/src/a.ts": 'export * from "../test-support/c.ts";' },
+    /core\/src\/a\.ts:1: .*is for tests/,
+  ],
+  [
+    "support of tests that imports an unlisted package",
+    { "packages/core/package.json": core, "packages/core/test-support/c.ts": 'import pino from "pino";' },
+    /test-support\/c\.ts:1: imports pino/,
   ],
   [
     "an import whose module is computed",

@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
 import {
-  clusterIdOf,
-  Ed25519Signer,
+  type Ed25519Signer,
   type Manifest,
   manifestHash,
-  manifestSchema,
   type NodeIndex,
   type Nonce,
   parseShape,
@@ -12,6 +10,7 @@ import {
   spendRequestSchema,
   type UnixMs,
 } from "@cairn/core";
+import { namedSigner, testManifest } from "@cairn/core/test-support";
 import {
   type Intent,
   type IntentContext,
@@ -24,16 +23,7 @@ import {
   type VotingContext,
 } from "../src/index.ts";
 
-/** PKCS#8 prefix of an Ed25519 private key (RFC 8410 §7). */
-const PKCS8 = "302e020100300506032b657004220420";
-
-/** A key that follows from its name, so that transcripts are the same on every machine. */
-export function signerOf(name: string): Ed25519Signer {
-  const der = Buffer.from(PKCS8 + createHash("sha256").update(name).digest("hex"), "hex").toString("base64");
-  return Ed25519Signer.fromPem(
-    Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`),
-  );
-}
+export const signerOf = namedSigner;
 
 export const hash = (name: string): string => createHash("sha256").update(name).digest("hex");
 
@@ -57,40 +47,20 @@ export function clusterOf(
   const operators = Array.from({ length: n }, (_, at) => signerOf(`operator ${at + 1}`));
   const owner = signerOf("owner");
   const engine = signerOf("engine");
-  const body = {
-    version: 1,
-    nonce: hash("nonce"),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: options.t ?? 4,
-    members: nodes.map((node, at) => ({
-      index: at + 1,
-      name: `member ${at + 1}`,
+  const manifest = testManifest(
+    nodes.map((node, at) => ({
       identity: node.publicKey,
-      sealing: hash(`sealing ${at + 1}`),
-      operator: operators[at]?.publicKey ?? "",
-      addresses: [],
-      api: null,
+      operator: operators[at]?.publicKey,
+      name: `member ${at + 1}`,
     })),
-    requesters: [owner.publicKey],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [engine.publicKey],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: hash("policy"),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: hash("ca"),
-    unsignedRequests: false,
-    protocolVersions: [1],
-    createdAt: NOW - 1_000_000,
-    ...options.change,
-  };
-  const shaped = parseShape(manifestSchema, { ...body, cluster: hash("") });
-  const manifest: Manifest = { ...shaped, cluster: clusterIdOf(shaped) };
+    {
+      threshold: options.t ?? 4,
+      requesters: [owner.publicKey],
+      policyEngines: [engine.publicKey],
+      createdAt: NOW - 1_000_000,
+      ...options.change,
+    },
+  );
   return { manifest, manifestHash: manifestHash(manifest), nodes, operators, owner, engine };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeCanonical, encodeCanonical, fromHex, manifestHash, manifestSchema, toHex } from "@cairn/core";
+import { manifestHash, manifestSchema } from "@cairn/core";
+import { decodeExample, readProtocolExamples } from "@cairn/core/test-support";
 import { z } from "zod";
 import {
   authorisedGrantSchema,
@@ -24,17 +25,11 @@ import {
   voidSchema,
   voteSchema,
 } from "../src/index.ts";
-import { readProtocolExamples } from "./read-protocol-examples.ts";
 
-const { examples } = readProtocolExamples();
-
-function decoded<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> {
-  const encoded = examples[name]?.encoded;
-  assert.ok(encoded, `docs/protocol-examples.json has no example "${name}"`);
-  const value = decodeCanonical(schema, fromHex(encoded));
-  assert.equal(toHex(encodeCanonical(value)), encoded, name);
-  return value;
-}
+const protocol = readProtocolExamples();
+const { examples } = protocol;
+const decoded = <Schema extends z.ZodType>(name: string, schema: Schema) =>
+  decodeExample(protocol, name, schema);
 
 const schemas: Record<string, z.ZodType> = {
   intent: intentSchema,

@@ -84,6 +84,12 @@ export const manifestSchema = z
     policyVersion: z.number().int().min(1),
     /** Time that each grant waits between intent and first signature, in milliseconds. */
     policyDelayMs: z.number().int().min(0),
+    /** Time that whatever loosens waits between its proposal and its effect, in milliseconds. */
+    changeDelayMs: z
+      .number()
+      .int()
+      .min(0)
+      .max(30 * 24 * 60 * 60 * 1000),
     /** SHA-256 of the cluster CA's certificate in DER. */
     caFingerprint: hashHexSchema,
     /** Accept the bare `{recipient, amount_sats}`; regtest only. */
@@ -91,6 +97,8 @@ export const manifestSchema = z
     /** Versions of the peer protocol that members may speak, ascending. */
     protocolVersions: z.array(z.number().int().min(1)).min(1).max(16),
     createdAt: unixMsSchema,
+    /** When it comes into force: its creation for the genesis; for a successor that loosens, its predecessor's `changeDelayMs` later. */
+    effectiveAt: unixMsSchema,
   })
   .superRefine((manifest, context) => {
     const refuse = (message: string) => context.addIssue({ code: "custom", message });
@@ -110,6 +118,7 @@ export const manifestSchema = z
     if ((manifest.sequence === 0) !== (manifest.previous === null)) {
       refuse("only the genesis manifest (sequence 0) has no predecessor");
     }
+    if (manifest.effectiveAt < manifest.createdAt) refuse("a manifest comes into force after its creation");
   });
 export type Manifest = z.output<typeof manifestSchema>;
 

@@ -2,81 +2,41 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import {
-  clusterIdOf,
   Ed25519Signer,
   faultsTolerated,
   isCairnError,
   type Manifest,
   manifestHash,
-  manifestSchema,
   modeQuorum,
-  SealingKey,
   spendQuorum,
   verifyGenesis,
   verifySuccessor,
   voidQuorum,
 } from "../src/index.ts";
+import { namedSigner, signedBy, testManifest } from "../test-support/index.ts";
 
 const operators = Array.from({ length: 5 }, () => Ed25519Signer.generate());
 
-function genesis(change: Record<string, unknown> = {}): Manifest {
-  const draft = {
-    version: 1,
-    cluster: "0".repeat(64),
-    nonce: "ab".repeat(32),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: 4,
-    members: operators.map((operator, position) => ({
-      index: position + 1,
-      name: `node ${position + 1}`,
-      identity: Ed25519Signer.generate().publicKey,
-      sealing: SealingKey.generate().publicKey,
+function genesis(change: { readonly [Field in keyof Manifest]?: unknown } = {}): Manifest {
+  return testManifest(
+    operators.map((operator, at) => ({
+      identity: namedSigner(`node ${at + 1}`).publicKey,
       operator: operator.publicKey,
-      addresses: [`tcp://127.0.0.1:${9000 + position}`],
-      api: null,
     })),
-    requesters: [],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: "cd".repeat(32),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: "ef".repeat(32),
-    unsignedRequests: false,
-    protocolVersions: [1],
-    createdAt: 1,
-    ...change,
-  };
-  const parsed = manifestSchema.parse(draft);
-  return { ...parsed, cluster: clusterIdOf(parsed) };
-}
-
-function signAll(manifest: Manifest, signers: readonly Ed25519Signer[]) {
-  return {
-    manifest,
-    signatures: signers.map((operator) => ({
-      operator: operator.publicKey,
-      signature: operator.sign("cairn/manifest/v1", manifest),
-    })),
-  };
+    change,
+  );
 }
 
 test("a genesis manifest needs the signature of every operator", () => {
   const manifest = genesis();
-  verifyGenesis(signAll(manifest, operators));
+  verifyGenesis(signedBy(manifest, operators));
   assert.throws(
-    () => verifyGenesis(signAll(manifest, operators.slice(1))),
+    () => verifyGenesis(signedBy(manifest, operators.slice(1))),
     (e) => isCairnError(e, "signature-invalid"),
   );
   const renamed = { ...manifest, nonce: "ac".repeat(32) as never };
   assert.throws(
-    () => verifyGenesis(signAll(renamed, operators)),
+    () => verifyGenesis(signedBy(renamed, operators)),
     (e) => isCairnError(e, "wrong-cluster"),
   );
 });
@@ -84,15 +44,15 @@ test("a genesis manifest needs the signature of every operator", () => {
 test("a successor needs the hash of its predecessor and a quorum of its operators", () => {
   const first = genesis();
   const next = { ...first, sequence: 1, previous: manifestHash(first), policyVersion: 2 };
-  verifySuccessor(first, signAll(next, operators.slice(0, 4)));
+  verifySuccessor(first, signedBy(next, operators.slice(0, 4)));
   assert.throws(
-    () => verifySuccessor(first, signAll(next, operators.slice(0, 3))),
+    () => verifySuccessor(first, signedBy(next, operators.slice(0, 3))),
     (e) => isCairnError(e, "signature-invalid"),
   );
   const [one] = operators;
   assert.ok(one);
   assert.throws(
-    () => verifySuccessor(first, signAll(next, [one, one, one, one])),
+    () => verifySuccessor(first, signedBy(next, [one, one, one, one])),
     (e) => isCairnError(e, "signature-invalid"),
   );
   for (const change of [
@@ -101,7 +61,7 @@ test("a successor needs the hash of its predecessor and a quorum of its operator
     { network: "signet" as const },
   ]) {
     assert.throws(
-      () => verifySuccessor(first, signAll({ ...next, ...change }, operators)),
+      () => verifySuccessor(first, signedBy({ ...next, ...change }, operators)),
       (e) => isCairnError(e, "wrong-manifest"),
     );
   }

@@ -8,7 +8,6 @@ import {
   concatBytes,
   decodeCanonical,
   decodeEnvelope,
-  Ed25519Signer,
   ed25519PublicKeySchema,
   encodeCanonical,
   envelopeHeaderSchema,
@@ -33,20 +32,17 @@ import {
   walletIdOf,
   walletRecordSchema,
 } from "../src/index.ts";
-import { readProtocolExamples } from "./read-protocol-examples.ts";
+import { decodeExample, readProtocolExamples, signerOfSeed } from "../test-support/index.ts";
 
-const { keys, examples } = readProtocolExamples();
+const protocol = readProtocolExamples();
+const { keys, examples } = protocol;
+const decoded = <Schema extends z.ZodType>(name: string, schema: Schema) =>
+  decodeExample(protocol, name, schema);
 
 function example(name: string) {
   const found = examples[name];
   assert.ok(found, `docs/protocol-examples.json has no example "${name}"`);
   return found;
-}
-
-function decoded<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> {
-  const value = decodeCanonical(schema, fromHex(example(name).encoded));
-  assert.equal(toHex(encodeCanonical(value)), example(name).encoded, name);
-  return value;
 }
 
 const schemas: Record<string, z.ZodType> = {
@@ -85,10 +81,7 @@ test("every signed example carries the signature that its key makes, and no othe
     const pair = keys[signer];
     assert.ok(pair, `no key "${signer}" in the document`);
     const body = decodeCanonical(z.unknown(), fromHex(encoded));
-    const der = Buffer.from(`302e020100300506032b657004220420${pair.private}`, "hex").toString("base64");
-    const key = Ed25519Signer.fromPem(
-      Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der}\n-----END PRIVATE KEY-----\n`),
-    );
+    const key = signerOfSeed(pair.private);
     assert.equal(key.publicKey, pair.public, name);
     assert.equal(key.sign(domain, body), signature, name);
     const given = signatureHexSchema.parse(signature);

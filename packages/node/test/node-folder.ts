@@ -3,16 +3,14 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  clusterIdOf,
   Ed25519Signer,
   encodeCanonical,
   type Manifest,
-  manifestSchema,
-  parseShape,
   SealingKey,
   type SignedManifest,
   systemRandom,
 } from "@cairn/core";
+import { openPolicy, signedBy, testManifest } from "@cairn/core/test-support";
 import {
   type Authority,
   authorityToPem,
@@ -20,7 +18,7 @@ import {
   createAuthority,
   issueNodeCertificate,
 } from "@cairn/pki";
-import { type Policy, policyHash, policySchema } from "@cairn/policy";
+import { type Policy, policyHash } from "@cairn/policy";
 
 /** Everything that the people of a small cluster hold. */
 export interface TestCluster {
@@ -48,58 +46,25 @@ export function testCluster(
   const operators = many(() => Ed25519Signer.generate());
   const owner = Ed25519Signer.generate();
   const authority = createAuthority({ now: Date.now() }, { random: systemRandom });
-  const policy = parseShape(policySchema, {
-    version: 1,
-    policyVersion: 1,
-    perTransactionMaxSats: 1_000_000,
-    rolling24hMaxSats: null,
-    perDestination24hMaxSats: null,
-    whitelist: null,
-    feeCeilingSats: null,
-    feeRateCeilingSatsPerKvb: null,
-    rateLimit: null,
-    delayMs: 0,
-    approvals: null,
-  });
-  const draft: Manifest = parseShape(manifestSchema, {
-    version: 1,
-    cluster: "0".repeat(64),
-    nonce: randomBytes(32).toString("hex"),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: n,
-    members: identities.map((identity, at) => ({
-      index: at + 1,
-      name: `member ${at + 1}`,
+  const policy = openPolicy({ perTransactionMaxSats: 1_000_000 });
+  const manifest = testManifest(
+    identities.map((identity, at) => ({
       identity: identity.publicKey,
       sealing: sealings[at]?.publicKey,
       operator: operators[at]?.publicKey,
       addresses: change.addresses?.[at] ?? ["tcp://127.0.0.1:1"],
-      api: null,
     })),
-    requesters: [owner.publicKey],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: policyHash(policy),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: authority.fingerprint,
-    unsignedRequests: false,
-    protocolVersions: [1],
-    createdAt: Date.now(),
-    ...change.manifest,
-  });
-  const manifest: Manifest = { ...draft, cluster: clusterIdOf(draft) };
-  const signatures = operators.map((operator) => ({
-    operator: operator.publicKey,
-    signature: operator.sign("cairn/manifest/v1", manifest),
-  }));
-  const signedManifest = { manifest, signatures };
+    {
+      nonce: randomBytes(32).toString("hex"),
+      threshold: n,
+      requesters: [owner.publicKey],
+      policy: policyHash(policy),
+      caFingerprint: authority.fingerprint,
+      createdAt: Date.now(),
+      ...change.manifest,
+    },
+  );
+  const signedManifest = signedBy(manifest, operators);
   return { manifest, signedManifest, policy, identities, sealings, operators, owner, authority };
 }
 

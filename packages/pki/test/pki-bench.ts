@@ -1,14 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  clusterIdOf,
-  Ed25519Signer,
-  isCairnError,
-  type Manifest,
-  manifestSchema,
-  type NodeIndex,
-  SealingKey,
-  systemRandom,
-} from "@cairn/core";
+import { Ed25519Signer, isCairnError, type Manifest, type NodeIndex, systemRandom } from "@cairn/core";
+import { testManifest } from "@cairn/core/test-support";
 import { type Authority, type CertificateRefusal, createAuthority } from "../src/index.ts";
 
 export const NOW = 1_700_000_000_000;
@@ -24,39 +16,11 @@ export interface PkiBench {
 export function pkiBench(): PkiBench {
   const authority = createAuthority({ now: NOW }, modules);
   const signers = [1, 2, 3].map(() => Ed25519Signer.generate());
-  const draft = manifestSchema.parse({
-    version: 1,
-    cluster: "0".repeat(64),
-    nonce: "ab".repeat(32),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: 2,
-    members: signers.map((signer, position) => ({
-      index: position + 1,
-      name: `node ${position + 1}`,
-      identity: signer.publicKey,
-      sealing: SealingKey.generate().publicKey,
-      operator: Ed25519Signer.generate().publicKey,
-      addresses: [],
-      api: null,
-    })),
-    requesters: [],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: "cd".repeat(32),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: authority.fingerprint,
-    unsignedRequests: false,
-    protocolVersions: [1],
-    createdAt: 1,
-  });
-  return { authority, signers, manifest: { ...draft, cluster: clusterIdOf(draft) } };
+  const manifest = testManifest(
+    signers.map((signer) => ({ identity: signer.publicKey })),
+    { threshold: 2, caFingerprint: authority.fingerprint },
+  );
+  return { authority, signers, manifest };
 }
 
 export function identityOf(bench: PkiBench, index: number) {

@@ -10,6 +10,7 @@ import {
   sha256Hex,
   type UnixMs,
 } from "@cairn/core";
+import { openPolicy } from "@cairn/core/test-support";
 import fc from "fast-check";
 import {
   evaluate,
@@ -28,19 +29,7 @@ const hash = (name: string) => sha256Hex(Buffer.from(name));
 const key = (name: string) => hash(name) as Ed25519PublicKey;
 const sats = (amount: number | bigint) => BigInt(amount) as Sats;
 
-const open: Policy = {
-  version: 1,
-  policyVersion: 1,
-  perTransactionMaxSats: null,
-  rolling24hMaxSats: null,
-  perDestination24hMaxSats: null,
-  whitelist: null,
-  feeCeilingSats: null,
-  feeRateCeilingSatsPerKvb: null,
-  rateLimit: null,
-  delayMs: 0,
-  approvals: null,
-};
+const open = openPolicy();
 
 function inputOf(change: Partial<PolicyInput> = {}, amount = 1_000, maxFee = 100): PolicyInput {
   return {

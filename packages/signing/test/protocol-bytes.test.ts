@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { authorisedGrantSchema, grantSchema } from "@cairn/consensus";
-import { type ClusterId, decodeCanonical, encodeCanonical, fromHex, type HashHex, toHex } from "@cairn/core";
+import { type ClusterId, type HashHex, toHex } from "@cairn/core";
+import { decodeExample, readProtocolExamples } from "@cairn/core/test-support";
 import { z } from "zod";
 import {
   abortSchema,
@@ -24,17 +25,11 @@ import {
   testSigningItem,
   testSubsets,
 } from "../src/index.ts";
-import { readProtocolExamples } from "./read-protocol-examples.ts";
 
-const { examples } = readProtocolExamples();
-
-function decoded<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> {
-  const encoded = examples[name]?.encoded;
-  assert.ok(encoded, `docs/protocol-examples.json has no example "${name}"`);
-  const value = decodeCanonical(schema, fromHex(encoded));
-  assert.equal(toHex(encodeCanonical(value)), encoded, name);
-  return value;
-}
+const protocol = readProtocolExamples();
+const { examples } = protocol;
+const decoded = <Schema extends z.ZodType>(name: string, schema: Schema) =>
+  decodeExample(protocol, name, schema);
 
 const schemas: Record<string, z.ZodType> = {
   "presign-job": presignJobSchema,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ed25519PublicKeySchema, fromHex, signatureHexSchema, toHex } from "@cairn/core";
+import { readProtocolExamples } from "@cairn/core/test-support";
 import { decodeRefusal, encodeHello, encodeRefusal, helloSchema, openHello } from "../src/hello.ts";
 import {
   decodeReceipt,
@@ -8,7 +9,6 @@ import {
   encodeReceipt,
   encodeSealedPayload,
 } from "../src/wire-message.ts";
-import { readProtocolExamples } from "./read-protocol-examples.ts";
 
 const { keys, examples } = readProtocolExamples();
 

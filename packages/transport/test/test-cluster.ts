@@ -1,12 +1,5 @@
-import {
-  clusterIdOf,
-  Ed25519Signer,
-  type HashHex,
-  type Manifest,
-  manifestSchema,
-  type NodeIndex,
-  SealingKey,
-} from "@cairn/core";
+import { Ed25519Signer, type HashHex, type Manifest, type NodeIndex, SealingKey } from "@cairn/core";
+import { testManifest } from "@cairn/core/test-support";
 
 export interface TestNode {
   readonly index: NodeIndex;
@@ -33,39 +26,19 @@ export function testCluster(
     signer: Ed25519Signer.generate(),
     sealing: SealingKey.generate(),
   }));
-  const draft = manifestSchema.parse({
-    version: 1,
-    cluster: "0".repeat(64),
-    nonce: "ab".repeat(32),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: Math.max(2, total - 1),
-    members: nodes.map(({ index, signer, sealing }) => ({
-      index,
-      name: `node ${index}`,
+  const manifest = testManifest(
+    nodes.map(({ index, signer, sealing }) => ({
       identity: signer.publicKey,
       sealing: sealing.publicKey,
-      operator: Ed25519Signer.generate().publicKey,
       addresses: [change.addresses?.[index - 1] ?? `tcp://127.0.0.1:${9000 + index}`],
-      api: null,
     })),
-    requesters: [],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: "cd".repeat(32),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: change.caFingerprint ?? "ef".repeat(32),
-    unsignedRequests: false,
-    protocolVersions: change.protocolVersions ?? [1],
-    createdAt: 1,
-  });
-  return { nodes, manifest: { ...draft, cluster: clusterIdOf(draft) } };
+    {
+      threshold: Math.max(2, total - 1),
+      ...(change.caFingerprint === undefined ? {} : { caFingerprint: change.caFingerprint }),
+      protocolVersions: change.protocolVersions ?? [1],
+    },
+  );
+  return { nodes, manifest };
 }
 
 /** The node with `index`. */

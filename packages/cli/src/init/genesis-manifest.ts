@@ -16,6 +16,9 @@ import {
   type UnixMs,
 } from "@cairn/core";
 
+/** Time in which people can notice and stop a change that loosens; on regtest there is nothing to lose. */
+const CHANGE_DELAY_MS = 24 * 60 * 60 * 1000;
+
 export interface GenesisFacts {
   readonly network: Network;
   /** Defaults to ⌊2n/3⌋ + 1. */
@@ -64,10 +67,12 @@ export function genesisManifest(facts: GenesisFacts): Manifest {
     policy: policyHash(facts.policy),
     policyVersion: facts.policy.policyVersion,
     policyDelayMs: facts.policy.delayMs,
+    changeDelayMs: facts.network === "regtest" ? 0 : CHANGE_DELAY_MS,
     caFingerprint: facts.caFingerprint,
     unsignedRequests: facts.unsignedRequests ?? false,
     protocolVersions: [1],
     createdAt: facts.createdAt,
+    effectiveAt: facts.createdAt,
   };
   return parseShape(manifestSchema, { ...body, cluster: clusterIdOf(body) });
 }

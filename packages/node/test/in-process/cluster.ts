@@ -6,13 +6,11 @@ import { MemoryChainSource } from "@cairn/bitcoin";
 import { quorumAuthorisation } from "@cairn/consensus";
 import {
   type Courier,
-  clusterIdOf,
   Ed25519Signer,
   type KeygenRequest,
   keygenRequestSchema,
   type Manifest,
   manifestHash,
-  manifestSchema,
   type NodeIndex,
   type NodeStore,
   SealingKey,
@@ -28,8 +26,9 @@ import {
   type UnixMs,
   type WalletRecord,
 } from "@cairn/core";
+import { openPolicy, testManifest } from "@cairn/core/test-support";
 import { createReducedEngine } from "@cairn/engine/reduced";
-import { type Policy, policyHash, policySchema } from "@cairn/policy";
+import { type Policy, policyHash } from "@cairn/policy";
 import { NodeRuntime } from "@cairn/runtime";
 import { type AttemptSettings, type Engine, initiatorDriver, type SessionTimeouts } from "@cairn/signing";
 import { AuditLog, MemoryDisk, type MemoryFault, openMemoryStore } from "@cairn/storage";
@@ -98,53 +97,21 @@ export class InProcessCluster {
     this.#sealings = each(() => SealingKey.generate());
     this.#operators = each(() => Ed25519Signer.generate());
     this.#disks = each(() => new MemoryDisk());
-    this.#policy = policySchema.parse({
-      version: 1,
-      policyVersion: 1,
-      perTransactionMaxSats: null,
-      rolling24hMaxSats: null,
-      perDestination24hMaxSats: null,
-      whitelist: null,
-      feeCeilingSats: null,
-      feeRateCeilingSatsPerKvb: null,
-      rateLimit: null,
-      delayMs: 0,
-      approvals: null,
-      ...options.policy,
-    });
-    const draft = manifestSchema.parse({
-      version: 1,
-      cluster: "0".repeat(64),
-      nonce: randomBytes(32).toString("hex"),
-      sequence: 0,
-      previous: null,
-      network: "regtest",
-      threshold: options.threshold ?? 4,
-      members: this.#identities.map((identity, at) => ({
-        index: at + 1,
-        name: `node ${at + 1}`,
+    this.#policy = openPolicy(options.policy);
+    this.manifest = testManifest(
+      this.#identities.map((identity, at) => ({
         identity: identity.publicKey,
         sealing: this.#sealings[at]?.publicKey,
         operator: this.#operators[at]?.publicKey,
-        addresses: [],
-        api: null,
       })),
-      requesters: [this.requester.publicKey],
-      approvers: [],
-      coordinators: [],
-      policyEngines: [],
-      transactionServices: [],
-      authorisation: "quorum",
-      modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-      policy: policyHash(this.#policy),
-      policyVersion: 1,
-      policyDelayMs: 0,
-      caFingerprint: "0".repeat(64),
-      unsignedRequests: false,
-      protocolVersions: [1],
-      createdAt: 0,
-    });
-    this.manifest = { ...draft, cluster: clusterIdOf(draft) };
+      {
+        nonce: randomBytes(32).toString("hex"),
+        threshold: options.threshold ?? 4,
+        requesters: [this.requester.publicKey],
+        policy: policyHash(this.#policy),
+        createdAt: 0,
+      },
+    );
     this.hub = new MemoryHub(
       { members: this.manifest.members.map(({ index }) => index) },
       { clock: systemClock },
