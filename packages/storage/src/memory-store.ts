@@ -7,7 +7,6 @@ import {
   type IdempotencyRow,
   type IntentHash,
   type KeyId,
-  type KeyPath,
   type KeyRow,
   type LineageId,
   type ManifestRow,
@@ -16,11 +15,13 @@ import {
   type NodeStore,
   type OutboxRow,
   type PresignatureId,
+  type PresignatureQuery,
   type PresignatureRow,
   type PresignatureState,
   type RequestHash,
   type ReservationRow,
   type SessionId,
+  type SessionQuery,
   type SessionRow,
   type StoreWrite,
   type TokenRow,
@@ -142,11 +143,13 @@ class MemoryStore implements NodeStore {
 
   async transactions(query: TransactionQuery): Promise<readonly TransactionRow[]> {
     return this.#read((tables) => {
-      const { wallet, states, before } = query;
+      const { wallet, states, since, until, before } = query;
       const found = [...tables.transactions.values()].filter(
         (row) =>
           (wallet === undefined || row.wallet === wallet) &&
           (states === undefined || states.includes(row.state)) &&
+          (since === undefined || row.createdAt >= since) &&
+          (until === undefined || row.createdAt < until) &&
           (before === undefined ||
             compare([row.createdAt, row.intent], [before.createdAt, before.intent]) < 0),
       );
@@ -228,20 +231,25 @@ class MemoryStore implements NodeStore {
     return this.#read((tables) => tables.presignatures.get(id) ?? null);
   }
 
-  async presignatures(query: {
-    readonly keyId?: KeyId;
-    readonly path?: KeyPath;
-    readonly state?: PresignatureState;
-  }): Promise<readonly PresignatureRow[]> {
+  async presignatures(query: PresignatureQuery): Promise<readonly PresignatureRow[]> {
     return this.#read((tables) => {
-      const { keyId, path, state } = query;
+      const { keyId, path, state, newest } = query;
       const found = [...tables.presignatures.values()].filter(
         (row) =>
           (keyId === undefined || row.keyId === keyId) &&
           (path === undefined || (row.path[0] === path[0] && row.path[1] === path[1])) &&
           (state === undefined || row.state === state),
       );
-      return sorted(found, (row) => [row.createdAt, row.id]);
+      const oldestFirst = sorted(found, (row) => [row.createdAt, row.id]);
+      if (newest === undefined) return oldestFirst;
+      const { before, limit } = newest;
+      return oldestFirst
+        .filter(
+          (row) =>
+            before === undefined || compare([row.createdAt, row.id], [before.createdAt, before.id]) < 0,
+        )
+        .reverse()
+        .slice(0, limit);
     });
   }
 
@@ -253,17 +261,18 @@ class MemoryStore implements NodeStore {
     return this.#read((tables) => tables.sessions.get(id) ?? null);
   }
 
-  async sessions(query: {
-    readonly subject?: string;
-    readonly live?: boolean;
-    readonly limit?: number;
-  }): Promise<readonly SessionRow[]> {
+  async sessions(query: SessionQuery): Promise<readonly SessionRow[]> {
     return this.#read((tables) => {
-      const { subject, live, limit } = query;
+      const { subject, live, purpose, since, until, before, limit } = query;
       const found = [...tables.sessions.values()].filter(
         (row) =>
           (subject === undefined || row.subject === subject) &&
-          (live === undefined || (row.endedAt === null) === live),
+          (live === undefined || (row.endedAt === null) === live) &&
+          (purpose === undefined || row.purpose === purpose) &&
+          (since === undefined || row.startedAt >= since) &&
+          (until === undefined || row.startedAt < until) &&
+          (before === undefined ||
+            compare([row.startedAt, row.session], [before.startedAt, before.session]) < 0),
       );
       return sorted(found, (row) => [row.startedAt, row.session])
         .reverse()
@@ -319,10 +328,16 @@ class MemoryStore implements NodeStore {
     return this.#read((tables) => tables.auditLog.get(String(tables.auditLog.size - 1)) ?? null);
   }
 
-  async audit(query: { readonly from: number; readonly limit: number }): Promise<readonly AuditRow[]> {
+  async audit(query: {
+    readonly from: number;
+    readonly limit: number;
+    readonly kind?: string;
+  }): Promise<readonly AuditRow[]> {
     return this.#read((tables) =>
       sorted(
-        [...tables.auditLog.values()].filter((row) => row.seq >= query.from),
+        [...tables.auditLog.values()].filter(
+          (row) => row.seq >= query.from && (query.kind === undefined || row.kind === query.kind),
+        ),
         (row) => [row.seq],
       ).slice(0, query.limit),
     );
@@ -516,6 +531,11 @@ function apply(change: Change, write: StoreWrite): void {
       return;
     case "idempotency":
       change.set(tables.idempotency, keyText(write.row.scope, write.row.key), write.row);
+      return;
+    case "idempotency-expiry":
+      for (const [key, row] of tables.idempotency) {
+        if (row.createdAt < write.before) change.delete(tables.idempotency, key);
+      }
       return;
     case "token":
       change.set(tables.tokens, write.row.hash, write.row);

@@ -521,6 +521,67 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
       });
     });
 
+    test("lists of transactions, sessions, presignatures and audit entries filter by time and kind, and page newest first", async () => {
+      await withStore(async (store) => {
+        const numbers = [1, 2, 3, 4, 5];
+        await store.commit([
+          ...numbers.flatMap((i): StoreWrite[] => [
+            { write: "transaction", row: transactionRow(`t${i}`, { createdAt: at(i) }) },
+            {
+              write: "session",
+              row: sessionRow(`s${i}`, { startedAt: at(i), purpose: i % 2 === 0 ? "sign" : "presign" }),
+            },
+            {
+              write: "presignature",
+              row: presignatureRow(`p${i}`, { createdAt: at(i), state: i === 2 ? "pending" : "ready" }),
+            },
+          ]),
+          ...[0, 1, 2].map(
+            (seq): StoreWrite => ({
+              write: "audit",
+              row: { ...auditRow(seq), kind: seq === 1 ? "ban" : "vote-cast" },
+            }),
+          ),
+        ]);
+        const spends = await store.transactions({ since: at(2), until: at(5), limit: 9 });
+        assert.deepEqual(
+          spends.map(({ createdAt }) => createdAt),
+          [4, 3, 2],
+        );
+        const sessions = async (query: Parameters<NodeStore["sessions"]>[0]): Promise<number[]> =>
+          (await store.sessions(query)).map(({ startedAt }) => startedAt);
+        assert.deepEqual(await sessions({ since: at(2), until: at(5) }), [4, 3, 2]);
+        assert.deepEqual(await sessions({ purpose: "presign" }), [5, 3, 1]);
+        const before = { startedAt: at(3), session: sessionOf("s3") };
+        assert.deepEqual(await sessions({ before, limit: 1 }), [2]);
+        const stock = async (query: Parameters<NodeStore["presignatures"]>[0]): Promise<number[]> =>
+          (await store.presignatures(query)).map(({ createdAt }) => createdAt);
+        assert.deepEqual(await stock({ newest: { limit: 2 } }), [5, 4]);
+        const older = { createdAt: at(4), id: presignatureOf("p4") };
+        assert.deepEqual(await stock({ state: "ready", newest: { limit: 9, before: older } }), [3, 1]);
+        const entries = await store.audit({ from: 0, limit: 9, kind: "ban" });
+        assert.deepEqual(
+          entries.map(({ seq }) => seq),
+          [1],
+        );
+      });
+    });
+
+    test("idempotency rows made before a time are deleted, and no others", async () => {
+      await withStore(async (store, reopen) => {
+        const row = (key: string, createdAt: number): StoreWrite => ({
+          write: "idempotency",
+          row: { scope: "a", key, request: hash("r"), status: 202, response: "{}", createdAt: at(createdAt) },
+        });
+        await store.commit([row("old", 9), row("edge", 10), row("new", 11)]);
+        await store.commit([{ write: "idempotency-expiry", before: at(10) }]);
+        const later = await reopen();
+        assert.equal(await later.idempotency("a", "old"), null);
+        assert.equal((await later.idempotency("a", "edge"))?.key, "edge");
+        assert.equal((await later.idempotency("a", "new"))?.key, "new");
+      });
+    });
+
     test("a transaction is replaced by its intent; of those with one request, txid or lineage, the first seen leads", async () => {
       await withStore(async (store) => {
         const first = transactionRow("first", { firstSeenAt: at(5), createdAt: at(9) });

@@ -184,18 +184,19 @@ test("an older schema migrates forward in one step, and a later one is refused b
     await put(store, "k", bytes("v"));
     await store.close();
 
+    const known = migrations.length;
     const next: Migration[] = [
       ...migrations,
       {
-        version: 2,
+        version: known + 1,
         name: "labels",
         sql: "create table labels (text text) strict; insert into labels values ('a')",
       },
-      { version: 3, name: "colours", sql: "alter table labels add column colour text" },
+      { version: known + 2, name: "colours", sql: "alter table labels add column colour text" },
     ];
     const broken: Migration[] = [
       ...next,
-      { version: 4, name: "broken", sql: "create table half (a); select nothing" },
+      { version: known + 3, name: "broken", sql: "create table half (a); select nothing" },
     ];
     const connect = (list: readonly Migration[]): SqliteConnection =>
       SqliteConnection.open({ path, ...owner, migrations: list, now: 1 });
@@ -213,9 +214,9 @@ test("an older schema migrates forward in one step, and a later one is refused b
     assert.ok(kept.ok && kept.rows.length === 1);
     later.close();
 
-    await refused(open(), "schema-too-new", /schema 3, known up to 1/);
+    await refused(open(), "schema-too-new", new RegExp(`schema ${known + 2}, known up to ${known}`));
     const altered = next.map((step) =>
-      step.version === 2 ? { ...step, sql: `${step.sql} -- edited` } : step,
+      step.version === known + 1 ? { ...step, sql: `${step.sql} -- edited` } : step,
     );
     assert.throws(
       () => connect(altered),

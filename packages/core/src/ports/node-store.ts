@@ -57,11 +57,8 @@ export interface NodeStore {
   auxiliary(parties: HashHex): Promise<Uint8Array | null>;
 
   presignature(id: PresignatureId): Promise<PresignatureRow | null>;
-  presignatures(query: {
-    readonly keyId?: KeyId;
-    readonly path?: KeyPath;
-    readonly state?: PresignatureState;
-  }): Promise<readonly PresignatureRow[]>;
+  /** Oldest first and all of them, or the `newest` ones, newest first. */
+  presignatures(query: PresignatureQuery): Promise<readonly PresignatureRow[]>;
   /**
    * Burns a ready presignature: durable when it resolves, and only once in its life.
    * @returns the ever-rising count of burns, for the engine's receipt
@@ -72,11 +69,7 @@ export interface NodeStore {
 
   session(id: SessionId): Promise<SessionRow | null>;
   /** Newest first. */
-  sessions(query: {
-    readonly subject?: string;
-    readonly live?: boolean;
-    readonly limit?: number;
-  }): Promise<readonly SessionRow[]>;
+  sessions(query: SessionQuery): Promise<readonly SessionRow[]>;
 
   /** In the order of posting. */
   outbox(query: {
@@ -96,7 +89,12 @@ export interface NodeStore {
 
   /** The newest entry of the audit log, or null. */
   auditHead(): Promise<AuditRow | null>;
-  audit(query: { readonly from: number; readonly limit: number }): Promise<readonly AuditRow[]>;
+  /** From the sequence number `from` on, in order; of one kind where it is given. */
+  audit(query: {
+    readonly from: number;
+    readonly limit: number;
+    readonly kind?: string;
+  }): Promise<readonly AuditRow[]>;
 
   close(): Promise<void>;
 }
@@ -144,6 +142,8 @@ export type StoreWrite =
   | { readonly write: "ban"; readonly row: BanRow }
   | { readonly write: "node-status"; readonly row: NodeStatusRow }
   | { readonly write: "idempotency"; readonly row: IdempotencyRow }
+  /** Deletes rows that were made before this time. */
+  | { readonly write: "idempotency-expiry"; readonly before: UnixMs }
   | { readonly write: "token"; readonly row: TokenRow }
   /** Appends; `seq` must be the next and `previous` the head's hash, or the commit is `wrong-state`. */
   | { readonly write: "audit"; readonly row: AuditRow };
@@ -210,6 +210,9 @@ export interface TransactionRow {
 export interface TransactionQuery {
   readonly wallet?: WalletId;
   readonly states?: readonly TransactionState[];
+  /** Made at or after, and before, these times. */
+  readonly since?: UnixMs;
+  readonly until?: UnixMs;
   /** Only older than this transaction (newest first). */
   readonly before?: { readonly createdAt: UnixMs; readonly intent: IntentHash };
   readonly limit: number;
@@ -307,6 +310,17 @@ export interface PresignatureRow {
   readonly burnedAt: UnixMs | null;
 }
 
+export interface PresignatureQuery {
+  readonly keyId?: KeyId;
+  readonly path?: KeyPath;
+  readonly state?: PresignatureState;
+  readonly newest?: {
+    /** Only older than this one. */
+    readonly before?: { readonly createdAt: UnixMs; readonly id: PresignatureId };
+    readonly limit: number;
+  };
+}
+
 export type SessionPurpose = "sign" | "presign" | "keygen";
 
 export interface SessionRow {
@@ -322,6 +336,18 @@ export interface SessionRow {
   readonly failure: string | null;
   readonly startedAt: UnixMs;
   readonly endedAt: UnixMs | null;
+}
+
+export interface SessionQuery {
+  readonly subject?: string;
+  readonly live?: boolean;
+  readonly purpose?: SessionPurpose;
+  /** Started at or after, and before, these times. */
+  readonly since?: UnixMs;
+  readonly until?: UnixMs;
+  /** Only older than this one (newest first). */
+  readonly before?: { readonly startedAt: UnixMs; readonly session: SessionId };
+  readonly limit?: number;
 }
 
 export interface OutboxRow {

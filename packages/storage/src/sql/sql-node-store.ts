@@ -6,7 +6,6 @@ import {
   type IdempotencyRow,
   type IntentHash,
   type KeyId,
-  type KeyPath,
   type KeyRow,
   type LineageId,
   type ManifestRow,
@@ -15,11 +14,12 @@ import {
   type NodeStore,
   type OutboxRow,
   type PresignatureId,
+  type PresignatureQuery,
   type PresignatureRow,
-  type PresignatureState,
   type RequestHash,
   type ReservationRow,
   type SessionId,
+  type SessionQuery,
   type SessionRow,
   type StoreWrite,
   type TokenRow,
@@ -95,6 +95,8 @@ export class SqlNodeStore implements NodeStore {
   async transactions({
     wallet,
     states,
+    since,
+    until,
     before,
     limit,
   }: TransactionQuery): Promise<readonly TransactionRow[]> {
@@ -102,6 +104,8 @@ export class SqlNodeStore implements NodeStore {
     let query = queries.selectFrom("transactions").selectAll();
     if (wallet !== undefined) query = query.where("wallet", "=", wallet);
     if (states !== undefined) query = query.where("state", "in", states);
+    if (since !== undefined) query = query.where("created_at", ">=", since);
+    if (until !== undefined) query = query.where("created_at", "<", until);
     if (before !== undefined) {
       query = query.where(({ eb, refTuple, tuple }) =>
         eb(refTuple("created_at", "id"), "<", tuple(before.createdAt, before.intent)),
@@ -204,22 +208,26 @@ export class SqlNodeStore implements NodeStore {
     );
   }
 
-  presignatures({
-    keyId,
-    path,
-    state,
-  }: {
-    readonly keyId?: KeyId;
-    readonly path?: KeyPath;
-    readonly state?: PresignatureState;
-  }): Promise<readonly PresignatureRow[]> {
+  presignatures({ keyId, path, state, newest }: PresignatureQuery): Promise<readonly PresignatureRow[]> {
     let query = queries.selectFrom("presignatures").selectAll();
     if (keyId !== undefined) query = query.where("key_id", "=", keyId);
     if (path !== undefined) {
       query = query.where("path_change", "=", path[0]).where("path_index", "=", path[1]);
     }
     if (state !== undefined) query = query.where("state", "=", state);
-    return this.#all(shapes.presignatureRow, query.orderBy("created_at").orderBy("id"));
+    if (newest === undefined) {
+      return this.#all(shapes.presignatureRow, query.orderBy("created_at").orderBy("id"));
+    }
+    const { before, limit } = newest;
+    if (before !== undefined) {
+      query = query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple("created_at", "id"), "<", tuple(before.createdAt, before.id)),
+      );
+    }
+    return this.#all(
+      shapes.presignatureRow,
+      query.orderBy("created_at", "desc").orderBy("id", "desc").limit(limit),
+    );
   }
 
   async burnCounter(): Promise<number> {
@@ -238,15 +246,23 @@ export class SqlNodeStore implements NodeStore {
   sessions({
     subject,
     live,
+    purpose,
+    since,
+    until,
+    before,
     limit,
-  }: {
-    readonly subject?: string;
-    readonly live?: boolean;
-    readonly limit?: number;
-  }): Promise<readonly SessionRow[]> {
+  }: SessionQuery): Promise<readonly SessionRow[]> {
     let query = queries.selectFrom("sessions").selectAll();
     if (subject !== undefined) query = query.where("subject", "=", subject);
     if (live !== undefined) query = query.where("ended_at", live ? "is" : "is not", null);
+    if (purpose !== undefined) query = query.where("purpose", "=", purpose);
+    if (since !== undefined) query = query.where("started_at", ">=", since);
+    if (until !== undefined) query = query.where("started_at", "<", until);
+    if (before !== undefined) {
+      query = query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple("started_at", "id"), "<", tuple(before.startedAt, before.session)),
+      );
+    }
     if (limit !== undefined) query = query.limit(limit);
     return this.#all(shapes.sessionRow, query.orderBy("started_at", "desc").orderBy("id", "desc"));
   }
@@ -313,11 +329,18 @@ export class SqlNodeStore implements NodeStore {
     );
   }
 
-  audit({ from, limit }: { readonly from: number; readonly limit: number }): Promise<readonly AuditRow[]> {
-    return this.#all(
-      shapes.auditRow,
-      queries.selectFrom("audit_log").selectAll().where("seq", ">=", from).orderBy("seq").limit(limit),
-    );
+  audit({
+    from,
+    limit,
+    kind,
+  }: {
+    readonly from: number;
+    readonly limit: number;
+    readonly kind?: string;
+  }): Promise<readonly AuditRow[]> {
+    let query = queries.selectFrom("audit_log").selectAll().where("seq", ">=", from);
+    if (kind !== undefined) query = query.where("kind", "=", kind);
+    return this.#all(shapes.auditRow, query.orderBy("seq").limit(limit));
   }
 
   close(): Promise<void> {

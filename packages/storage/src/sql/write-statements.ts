@@ -255,6 +255,8 @@ on conflict (node_id, message_id) do nothing`),
         }),
       ];
     }
+    case "idempotency-expiry":
+      return [compile(queries.deleteFrom("idempotency").where("created_at", "<", write.before))];
     case "token": {
       const { row } = write;
       return [

@@ -256,4 +256,13 @@ create trigger audit_log_kept before delete on audit_log
 begin select raise(abort, 'the audit log only grows'); end;
 `,
   },
+  {
+    version: 2,
+    name: "lists-by-age",
+    sql: `
+create index presignatures_by_age on presignatures (created_at, id);
+create index idempotency_by_age on idempotency (created_at);
+create index audit_log_by_kind on audit_log (kind, seq);
+`,
+  },
 ];
