@@ -6,26 +6,54 @@ import { bitcoinErrorReason } from "../src/bitcoin-error.ts";
 import { classifyOutputScript, decodeAddress, encodeAddress, encodeOutputScript } from "../src/index.ts";
 import { throwsReason } from "./assert-reason.ts";
 import { strangerKey } from "./test-wallet.ts";
-import vectors from "./vectors/bip173-350.json" with { type: "json" };
+import bip173 from "./vectors/bip173.json" with { type: "json" };
+import bip341 from "./vectors/bip341.json" with { type: "json" };
+import bip350 from "./vectors/bip350.json" with { type: "json" };
 
-for (const vector of vectors.valid) {
-  test(`BIP-350: accepts ${vector.address}`, () => {
-    const network = networkSchema.parse(vector.network);
-    const address = decodeAddress(vector.address, network);
-    assert.equal(Buffer.from(address.script).toString("hex"), vector.script);
-    assert.equal(encodeAddress(address.script, network), vector.address.toLowerCase());
-  });
+const standards = [
+  { standard: "BIP-173", vectors: bip173 },
+  { standard: "BIP-350", vectors: bip350 },
+];
+
+for (const { standard, vectors } of standards) {
+  for (const vector of vectors.valid) {
+    test(`${standard}: accepts ${vector.address}`, () => {
+      const network = networkSchema.parse(vector.network);
+      const address = decodeAddress(vector.address, network);
+      assert.equal(Buffer.from(address.script).toString("hex"), vector.script);
+      assert.equal(encodeAddress(address.script, network), vector.address.toLowerCase());
+    });
+  }
+  for (const vector of vectors.invalid) {
+    test(`${standard}: refuses ${vector.why}: ${vector.address}`, () => {
+      assert.throws(
+        () => decodeAddress(vector.address, networkSchema.parse(vector.network)),
+        (error) => {
+          assert.equal(bitcoinErrorReason(error), vector.reason, String(error));
+          return true;
+        },
+      );
+    });
+  }
+  for (const text of vectors.strings) {
+    test(`${standard}: a valid string that is no address is refused: ${text}`, () => {
+      for (const network of networkSchema.options) {
+        assert.throws(
+          () => decodeAddress(text, network),
+          (error) => bitcoinErrorReason(error) !== undefined,
+        );
+      }
+    });
+  }
 }
 
-for (const vector of vectors.invalid) {
-  test(`BIP-350: refuses ${vector.why}`, () => {
-    assert.throws(
-      () => decodeAddress(vector.address, networkSchema.parse(vector.network)),
-      (error) => {
-        assert.equal(bitcoinErrorReason(error), vector.reason, String(error));
-        return true;
-      },
-    );
+for (const { intermediary, expected } of bip341.scriptPubKey) {
+  test(`BIP-341: the script and address of output key ${intermediary.tweakedPubkey}`, () => {
+    const program = Uint8Array.from(Buffer.from(intermediary.tweakedPubkey, "hex"));
+    const script = encodeOutputScript({ type: "p2tr", program });
+    assert.equal(Buffer.from(script).toString("hex"), expected.scriptPubKey);
+    assert.equal(encodeAddress(script, "mainnet"), expected.bip350Address);
+    assert.deepEqual(decodeAddress(expected.bip350Address, "mainnet").script, script);
   });
 }
 

@@ -8,11 +8,13 @@ import { HDKey } from "@scure/bip32";
 import * as btc from "@scure/btc-signer";
 import fc from "fast-check";
 import {
+  bitcoinErrorReason,
   createDescriptor,
   type DescriptorKind,
   deriveChild,
   deriveKey,
   descriptorChecksum,
+  encodeExtendedKey,
   fullDerivation,
   parseDescriptor,
 } from "../src/index.ts";
@@ -26,13 +28,50 @@ function withChecksum(body: string): string {
   return `${body}#${descriptorChecksum(body)}`;
 }
 
-for (const step of bip32.steps) {
-  test(`BIP-32: ${step.name}`, () => {
-    const { key } = parseDescriptor(withChecksum(`wpkh(${step.parent}/<0;1>/*)`), "mainnet");
-    const child = deriveChild({ publicKey: key.publicKey, chainCode: key.chainCode, shift: 0n }, step.index);
-    const expected = parseDescriptor(withChecksum(`wpkh(${step.child}/<0;1>/*)`), "mainnet").key;
-    assert.deepEqual(child.publicKey, expected.publicKey);
-    assert.deepEqual(child.chainCode, expected.chainCode);
+const keyOf = (xpub: string) => parseDescriptor(withChecksum(`wpkh(${xpub}/<0;1>/*)`), "mainnet").key;
+
+bip32.chains.forEach(({ nodes }, chain) => {
+  nodes.forEach((node, at) => {
+    const { path, xpub, xprv } = node;
+    test(`BIP-32 vector ${chain + 1}: ${path} is read and written, and its private form refused`, () => {
+      const key = keyOf(xpub);
+      assert.equal(encodeExtendedKey(key, "mainnet"), xpub);
+      assert.equal(key.depth, path.split("/").length - 1);
+      throwsReason(
+        () => parseDescriptor(withChecksum(`wpkh(${xprv}/<0;1>/*)`), "mainnet"),
+        "descriptor-private-key",
+      );
+    });
+    const before = nodes[at - 1];
+    if (before === undefined) return;
+    const [, digits = "", mark] = /\/([0-9]+)(H?)$/.exec(path) ?? [];
+    const index = Number(digits) + (mark === "H" ? 0x80000000 : 0);
+    test(`BIP-32 vector ${chain + 1}: ${before.path} ${mark === "H" ? "can't be derived to" : "to"} ${path}`, () => {
+      const parent = keyOf(before.xpub);
+      const derive = () =>
+        deriveChild({ publicKey: parent.publicKey, chainCode: parent.chainCode, shift: 0n }, index);
+      const expected = keyOf(xpub);
+      assert.equal(expected.childNumber, index);
+      if (mark === "H") {
+        // A hardened step takes the private key, which exists nowhere.
+        throwsReason(derive, "path-out-of-range");
+        return;
+      }
+      const child = derive();
+      assert.deepEqual(child.publicKey, expected.publicKey);
+      assert.deepEqual(child.chainCode, expected.chainCode);
+    });
+  });
+});
+
+for (const { key, why, reason } of bip32.invalid) {
+  test(`BIP-32 vector 5: refuses ${key.slice(0, 4)} with ${why}`, () => {
+    for (const kind of ["wpkh", "tr"]) {
+      assert.throws(
+        () => parseDescriptor(withChecksum(`${kind}(${key}/<0;1>/*)`), "mainnet"),
+        (error) => bitcoinErrorReason(error) === reason && !String(error).includes(key),
+      );
+    }
   });
 }
 
@@ -96,7 +135,10 @@ test("an extended key of another network is refused", () => {
 test("BIP-341: the key without script tree gets the published output key, script and address", () => {
   // The vector gives an internal key, not an xpub: its parent with child key P is P − I_L·G, but BIP-32 hashes the
   // parent. So the tweak is checked on a wallet, against the formula on the vector's own figures.
-  const { internalKey, outputKey } = bip341.withoutScript;
+  const withoutTree = bip341.scriptPubKey.find(({ given }) => given.scriptTree === null);
+  assert.ok(withoutTree);
+  const internalKey = withoutTree.given.internalPubkey;
+  const outputKey = withoutTree.intermediary.tweakedPubkey;
   const { Point } = secp256k1;
   const tagged = (key: string) => {
     const tag = createHash("sha256").update("TapTweak").digest();

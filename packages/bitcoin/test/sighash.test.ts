@@ -14,24 +14,52 @@ const outputsOf = (list: readonly { readonly script: string; readonly amountSats
   list.map(({ script, amountSats }) => ({ script: bytes(script), amountSats: BigInt(amountSats) }));
 
 test("BIP-143: preimage and sighash of the native P2WPKH example", () => {
-  const transaction = parseTransaction(bytes(bip143.unsignedTransaction));
-  const { preimage, digest } = new SighashBuilder(transaction, outputsOf(bip143.previousOutputs)).segwitV0(
-    bip143.input,
-  );
-  assert.equal(hex(preimage), bip143.preimage);
-  assert.equal(hex(digest), bip143.sighash);
+  const { unsignedTransaction, previousOutputs, input, ...expected } = bip143.native;
+  const transaction = parseTransaction(bytes(unsignedTransaction));
+  const { preimage, digest } = new SighashBuilder(transaction, outputsOf(previousOutputs)).segwitV0(input);
+  assert.equal(hex(preimage), expected.preimage);
+  assert.equal(hex(digest), expected.sighash);
 });
 
-test("BIP-341: message and sighash of the SIGHASH_DEFAULT input of the wallet vectors", () => {
-  const { unsignedTransaction, previousOutputs, input, preimage, sighash } = bip341.keyPath;
-  const builder = new SighashBuilder(
-    parseTransaction(bytes(unsignedTransaction)),
-    outputsOf(previousOutputs),
-  );
-  const actual = builder.taprootKeyPath(input);
-  assert.equal(hex(actual.preimage), preimage);
-  assert.equal(hex(actual.digest), sighash);
+test("BIP-143: sighash of the P2SH-P2WPKH example, whose redeem script stands for the native one", () => {
+  const { unsignedTransaction, redeemScript, amountSats, input, ...expected } = bip143.nested;
+  const transaction = parseTransaction(bytes(unsignedTransaction));
+  const builder = new SighashBuilder(transaction, outputsOf([{ script: redeemScript, amountSats }]));
+  const { preimage, digest } = builder.segwitV0(input);
+  assert.equal(hex(digest), expected.sighash);
+  assert.equal(hex(preimage.slice(4, 36)), expected.hashPrevouts);
+  assert.equal(hex(preimage.slice(36, 68)), expected.hashSequence);
+  assert.equal(hex(preimage.slice(-40, -8)), expected.hashOutputs);
 });
+
+for (const { given, intermediary, inputSpending } of bip341.keyPathSpending) {
+  const builder = new SighashBuilder(
+    parseTransaction(bytes(given.rawUnsignedTx)),
+    outputsOf(given.utxosSpent.map(({ scriptPubKey, amountSats }) => ({ script: scriptPubKey, amountSats }))),
+  );
+  for (const { given: input, intermediary: expected } of inputSpending) {
+    if (input.hashType === 0) {
+      test(`BIP-341: message and sighash of input ${input.txinIndex}, SIGHASH_DEFAULT`, () => {
+        const actual = builder.taprootKeyPath(input.txinIndex);
+        assert.equal(hex(actual.preimage), expected.sigMsg);
+        assert.equal(hex(actual.digest), expected.sigHash);
+      });
+    } else {
+      test(`BIP-341: input ${input.txinIndex} with hash type ${input.hashType} is not what the builder makes`, () => {
+        // The builder knows DEFAULT only, so a signature under another type never comes out of it.
+        assert.notEqual(hex(builder.taprootKeyPath(input.txinIndex).preimage), expected.sigMsg);
+      });
+    }
+  }
+
+  test("BIP-341: each input's message is of the published hashes over the whole transaction", () => {
+    const { hashPrevouts, hashAmounts, hashScriptPubkeys, hashSequences, hashOutputs } = intermediary;
+    const joined = [hashPrevouts, hashAmounts, hashScriptPubkeys, hashSequences, hashOutputs].join("");
+    given.utxosSpent.forEach((_, i) => {
+      assert.equal(hex(builder.taprootKeyPath(i).preimage.slice(10, -5)), joined);
+    });
+  });
+}
 
 const amount = fc.bigInt({ min: 0n, max: 2_100_000_000_000_000n });
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
@@ -85,10 +113,10 @@ test("sighashes agree with @scure/btc-signer for any transaction", () => {
 });
 
 test("a missing previous output or input is an error, not a sighash", () => {
-  const transaction = parseTransaction(bytes(bip143.unsignedTransaction));
+  const transaction = parseTransaction(bytes(bip143.native.unsignedTransaction));
   assert.throws(() => new SighashBuilder(transaction, []), RangeError);
   assert.throws(
-    () => new SighashBuilder(transaction, outputsOf(bip143.previousOutputs)).segwitV0(2),
+    () => new SighashBuilder(transaction, outputsOf(bip143.native.previousOutputs)).segwitV0(2),
     RangeError,
   );
 });

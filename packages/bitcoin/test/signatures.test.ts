@@ -32,24 +32,34 @@ for (const { index, publicKey, message, signature, valid, comment } of bip340.ca
 }
 
 test("BIP-143: the example's signature verifies, and its DER form comes back byte for byte", () => {
+  const { publicKey, preimage, sighash, signature } = bip143.native;
   const input = {
-    signingKey: bytes(bip143.publicKey),
-    sighash: { preimage: bytes(bip143.preimage), digest: bytes(bip143.sighash) },
-  };
-  const compact = secp256k1.Signature.fromBytes(bytes(bip143.signature), "der").toBytes("compact");
-  assert.equal(verifyInputSignature(input, compact), true);
-  assert.equal(Buffer.from(encodeEcdsaSignature(compact)).toString("hex"), `${bip143.signature}01`);
-});
-
-test("BIP-341: the key path signature of the wallet vectors verifies under its output key", () => {
-  const { previousOutputs, input, preimage, sighash, signature } = bip341.keyPath;
-  const script = previousOutputs[input]?.script ?? "";
-  const given = {
-    signingKey: bytes(script.slice(4)),
+    signingKey: bytes(publicKey),
     sighash: { preimage: bytes(preimage), digest: bytes(sighash) },
   };
-  assert.equal(verifyInputSignature(given, bytes(signature)), true);
+  const compact = secp256k1.Signature.fromBytes(bytes(signature), "der").toBytes("compact");
+  assert.equal(verifyInputSignature(input, compact), true);
+  assert.equal(Buffer.from(encodeEcdsaSignature(compact)).toString("hex"), `${signature}01`);
 });
+
+for (const { given, inputSpending } of bip341.keyPathSpending) {
+  for (const { given: input, intermediary, expected } of inputSpending) {
+    test(`BIP-341: the key path signature of input ${input.txinIndex} verifies under its output key only`, () => {
+      const script = given.utxosSpent[input.txinIndex]?.scriptPubKey ?? "";
+      const sighash = { preimage: bytes(intermediary.sigMsg), digest: bytes(intermediary.sigHash) };
+      const [witness = ""] = expected.witness;
+      // Another type than DEFAULT follows the signature as a byte of its own.
+      const signature = bytes(witness).slice(0, 64);
+      assert.equal(verifyInputSignature({ signingKey: bytes(script.slice(4)), sighash }, signature), true);
+      const untweaked = bytes(intermediary.internalPubkey);
+      assert.equal(verifyInputSignature({ signingKey: untweaked, sighash }, signature), false);
+      assert.equal(
+        verifyInputSignature({ signingKey: bytes(script.slice(4)), sighash }, bytes(`${witness}01`)),
+        false,
+      );
+    });
+  }
+}
 
 const secret = numberToBytesBE(0x1234567890abcdefn, 32);
 const publicKey = secp256k1.getPublicKey(secret, true);
