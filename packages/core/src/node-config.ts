@@ -29,12 +29,14 @@ export const nodeConfigSchema = z.strictObject({
   vault: z
     .strictObject({
       kind: z
-        .enum(["file", "passphrase"])
+        .enum(["file", "passphrase", "systemd-credential"])
         .default("file")
         .describe("Where the key-encryption key comes from"),
       path: file
         .default("vault.key")
-        .describe("Key file of 32 bytes, or file that holds the passphrase; mode 0600"),
+        .describe(
+          "Key file of 32 bytes, or file that holds the passphrase, mode 0600; or the name of the credential in `$CREDENTIALS_DIRECTORY`",
+        ),
     })
     .prefault({}),
   api: z
@@ -53,6 +55,22 @@ export const nodeConfigSchema = z.strictObject({
         .default(600)
         .describe("Requests a minute and token, or address"),
       max_body_bytes: z.number().int().min(1024).default(262_144).describe("Largest request body"),
+      max_connections: z
+        .number()
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(1_024)
+        .describe("Connections at once; one more is closed at once"),
+      idempotency_days: z
+        .number()
+        .int()
+        .min(1)
+        .max(3_650)
+        .default(30)
+        .describe(
+          "Days that an `Idempotency-Key` and its answer are remembered; a retry after that is a new request",
+        ),
       tokens: z
         .array(
           z.strictObject({

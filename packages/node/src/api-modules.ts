@@ -9,6 +9,7 @@ import type {
   Random,
   SignedManifest,
 } from "@cairn/core";
+import type { EventHub } from "./event-hub.ts";
 import type { NodeFacade } from "./node-facade.ts";
 import type { SpendFactsCache } from "./spend-facts-cache.ts";
 
@@ -24,8 +25,11 @@ export interface ApiModules {
   readonly epoch: number;
   readonly presignatures: NodeConfig["presignatures"];
   readonly node: NodeFacade;
-  /** History is read from here; the API writes nothing but idempotency rows. */
+  readonly events: Pick<EventHub, "subscribe">;
+  /** History is read from here; the API writes nothing but idempotency rows and tokens. */
   readonly store: NodeStore;
+  /** Whether the last write found room on the disk. */
+  readonly storageWritable: () => boolean;
   readonly spendFacts: SpendFactsCache;
   readonly primes: () => Promise<{
     readonly ready: number;

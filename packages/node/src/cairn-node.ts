@@ -21,6 +21,8 @@ import { AuditLog, openSqliteStore } from "@cairn/storage";
 import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
 import type { ApiModules } from "./api-modules.ts";
 import type { Log } from "./create-log.ts";
+import { EventHub } from "./event-hub.ts";
+import { guardStore } from "./guard-store.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { createMetrics } from "./metrics.ts";
 import type { NodeFacade } from "./node-facade.ts";
@@ -28,6 +30,7 @@ import { type NodeFiles, readNodeFiles } from "./read-node-files.ts";
 import { startRestServer } from "./rest-server.ts";
 import { protocolVersions, softwareVersion } from "./software-version.ts";
 import { SpendFactsCache } from "./spend-facts-cache.ts";
+import { watchPrimes } from "./watch-primes.ts";
 
 /** The threshold engine that a daemon runs with. */
 export interface EngineChoice {
@@ -41,8 +44,15 @@ export interface CairnNodeModules {
   readonly log: Log;
   readonly clock: Clock;
   readonly random: Random;
+  /**
+   * Told once when the database has failed (`storage-failed`, `storage-corrupt`): the node does nothing any more, and its process
+   * should end.
+   */
+  readonly storageFailed: (error: CairnError) => void;
 }
 
+/** Time between two looks at the stock of primes. */
+const PRIMES_LOOK_MS = 2_000;
 const CERTIFICATE_WARNING_MS = 30 * 24 * 60 * 60 * 1000;
 
 /**
@@ -115,7 +125,7 @@ async function compose(
     else log.error("background failure", { error: cause });
   };
 
-  const store = await openSqliteStore(
+  const opened = await openSqliteStore(
     {
       path: resolve(dataDir, config.storage.url.slice("sqlite:".length)),
       cluster: manifest.cluster,
@@ -123,7 +133,8 @@ async function compose(
     },
     { clock },
   );
-  closers.push(() => store.close());
+  closers.push(() => opened.close());
+  const { store, writable } = guardStore(opened, modules.storageFailed);
   await pinManifest(store, files, hash);
   const audit = await AuditLog.create({ cluster: manifest.cluster, node: me }, { store, signer, clock });
 
@@ -131,7 +142,7 @@ async function compose(
     clusterId: manifest.cluster,
     me,
     dataDir,
-    keySource: { kind: config.vault.kind === "file" ? "file" : "passphrase-file", path: files.vaultPath },
+    keySource: keySourceOf(config.vault, files.vaultPath),
     ...(config.signing.threads === null ? {} : { threads: config.signing.threads }),
     primes: { target: config.primes.target },
   });
@@ -185,11 +196,26 @@ async function compose(
     stop.abort();
     await runtime.close();
   });
-  const unsubscribe = runtime.subscribe(({ type, subject, state, data }) => {
+  const events = new EventHub({ clock, report });
+  const unsubscribe = runtime.subscribe((event) => events.emit(event));
+  closers.push(async () => unsubscribe());
+  events.subscribe(({ type, subject, state, data }) => {
     metrics.event(type, state);
     log.info(type, { subject, state, ...data });
   });
-  closers.push(async () => unsubscribe());
+  const stopWatching = watchPrimes(PRIMES_LOOK_MS, {
+    primes: () => engine.primes(),
+    clock,
+    changed: ({ ready, target, generating }) =>
+      events.emit({
+        type: "primes",
+        subject: String(me),
+        state: generating ? "generating" : "idle",
+        data: { ready, target },
+      }),
+    report,
+  });
+  closers.push(async () => stopWatching());
 
   const node: NodeFacade = runtime;
   const api: ApiModules = {
@@ -202,7 +228,9 @@ async function compose(
     epoch: files.epoch,
     presignatures: config.presignatures,
     node,
+    events,
     store,
+    storageWritable: writable,
     spendFacts: new SpendFactsCache(),
     primes: () => engine.primes(),
     chainOk: () => chain.health().healthy > 0,
@@ -211,7 +239,7 @@ async function compose(
   };
   const rest = await startRestServer(
     { api: config.api, tls: files.tls },
-    { api, store, log, metrics, clock, random },
+    { api, store, log, metrics, clock, random, report },
   );
   closers.push(() => rest.close());
   metrics.observe({
@@ -320,6 +348,18 @@ function authorisationOf(manifest: Manifest): Authorisation {
     `the manifest demands the authorisation ${manifest.authorisation}, which this version does not have; make the cluster with quorum`,
     { authorisation: manifest.authorisation },
   );
+}
+
+/** Where the engine finds the key-encryption key; `path` is absolute. */
+function keySourceOf(vault: NodeConfig["vault"], path: string): OpenEngineOptions["keySource"] {
+  switch (vault.kind) {
+    case "file":
+      return { kind: "file", path };
+    case "passphrase":
+      return { kind: "passphrase-file", path };
+    case "systemd-credential":
+      return { kind: "credential", name: vault.path };
+  }
 }
 
 function hostPort(text: string): { readonly host: string; readonly port: number } {

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { CairnEvent } from "@cairn/client";
 import { CairnError, type Clock, type Timer } from "@cairn/core";
 import type { NodeEvent } from "@cairn/runtime";
-import type { NodeFacade } from "./node-facade.ts";
+import type { EventHub } from "./event-hub.ts";
 
 export interface EventStreamsOptions {
   /** Clients at once; one more is `busy`. */
@@ -41,11 +41,11 @@ export class EventStreams {
 
   constructor(
     options: EventStreamsOptions,
-    modules: { readonly node: Pick<NodeFacade, "subscribe">; readonly clock: Clock },
+    modules: { readonly events: Pick<EventHub, "subscribe">; readonly clock: Clock },
   ) {
     this.#options = options;
     this.#clock = modules.clock;
-    this.#unsubscribe = modules.node.subscribe((event) => this.#send(blockOf(event)));
+    this.#unsubscribe = modules.events.subscribe((event) => this.#send(blockOf(event)));
     this.#beat();
   }
 

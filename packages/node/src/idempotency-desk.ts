@@ -1,4 +1,4 @@
-import { CairnError, type Clock, type HashHex, type NodeStore } from "@cairn/core";
+import { CairnError, type Clock, type HashHex, type NodeStore, type Timer, unixMsSchema } from "@cairn/core";
 
 /** An answer that a retry gets again, byte for byte. */
 export interface Answer {
@@ -22,21 +22,45 @@ export interface IdempotentCall {
   readonly request: HashHex;
 }
 
+/** Time between two looks for rows that are old enough to be deleted. */
+const EXPIRY_LOOK_MS = 3_600_000;
+
 /** Status of a row whose execution has prepared, and not yet succeeded. */
 const UNDER_WAY = 0;
 
 /**
  * Carries out each (scope, key) once. The same request with the same key gets the stored answer, also after a restart; two at once
- * share one execution; another request with the key is refused. Failures are not kept: a retry tries again.
+ * share one execution; another request with the key is refused. Failures are not kept: a retry tries again. What is older than
+ * `keepMs` is deleted, and its key is free again.
  */
 export class IdempotencyDesk {
   readonly #store: Pick<NodeStore, "idempotency" | "commit">;
   readonly #clock: Clock;
+  readonly #keepMs: number;
+  readonly #report: (cause: unknown) => void;
+  #timer: Timer | null = null;
+  #closed = false;
   readonly #running = new Map<string, { readonly request: HashHex; readonly answer: Promise<Answer> }>();
 
-  constructor(modules: { readonly store: Pick<NodeStore, "idempotency" | "commit">; readonly clock: Clock }) {
+  constructor(
+    options: { readonly keepMs: number },
+    modules: {
+      readonly store: Pick<NodeStore, "idempotency" | "commit">;
+      readonly clock: Clock;
+      readonly report: (cause: unknown) => void;
+    },
+  ) {
+    this.#keepMs = options.keepMs;
     this.#store = modules.store;
     this.#clock = modules.clock;
+    this.#report = modules.report;
+    void this.#expire();
+  }
+
+  /** Ends the looks for old rows. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
   }
 
   /** @throws CairnError `idempotency-conflict`, `malformed` for an impossible key, and whatever `execute` throws */
@@ -62,7 +86,9 @@ export class IdempotencyDesk {
     call: IdempotentCall,
     execute: (prepare: Prepare) => Promise<{ readonly status: number; readonly body: string }>,
   ): Promise<Answer> {
-    const known = await this.#store.idempotency(call.scope, call.key);
+    const found = await this.#store.idempotency(call.scope, call.key);
+    // What waits to be deleted counts no longer, so that the time does not depend on when that happens.
+    const known = found !== null && found.createdAt >= this.#clock.now() - this.#keepMs ? found : null;
     if (known !== null && known.request !== call.request) throw conflict();
     if (known !== null && known.status !== UNDER_WAY) {
       return { status: known.status, body: known.response, replayed: true };
@@ -76,6 +102,13 @@ export class IdempotencyDesk {
     const { status, body } = await execute(prepare);
     await this.#write(call, status, body);
     return { status, body, replayed: false };
+  }
+
+  async #expire(): Promise<void> {
+    const before = unixMsSchema.parse(Math.max(0, this.#clock.now() - this.#keepMs));
+    await this.#store.commit([{ write: "idempotency-expiry", before }]).catch(this.#report);
+    if (this.#closed) return;
+    this.#timer = this.#clock.after(EXPIRY_LOOK_MS, () => void this.#expire());
   }
 
   #write(call: IdempotentCall, status: number, response: string): Promise<void> {

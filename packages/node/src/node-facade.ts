@@ -13,7 +13,7 @@ import type {
   WalletId,
 } from "@cairn/core";
 import type { PolicyVerdict } from "@cairn/policy";
-import type { KeyProgress, NodeEvent } from "@cairn/runtime";
+import type { KeyProgress } from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
 export interface NodeFacade {
@@ -21,7 +21,6 @@ export interface NodeFacade {
   generateKey(request: SignedKeygenRequest): Promise<KeyId>;
   dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict;
   peers(): readonly PeerStatus[];
-  subscribe(listener: (event: NodeEvent) => void): () => void;
   readonly wallets: {
     all(): readonly FacadeWallet[];
     /** @throws CairnError `not-found` */

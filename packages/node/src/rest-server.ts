@@ -45,8 +45,6 @@ export interface RestServerOptions {
   /** Longest time for a request's headers, and for the whole request; 10 s and 30 s by default. */
   readonly headersTimeoutMs?: number;
   readonly requestTimeoutMs?: number;
-  /** Connections at once; 1,024 by default. */
-  readonly maxConnections?: number;
 }
 
 export interface RestServerModules {
@@ -56,6 +54,8 @@ export interface RestServerModules {
   readonly metrics: NodeMetrics;
   readonly clock: Clock;
   readonly random: Random;
+  /** Told what goes wrong in work that nobody waits for. */
+  readonly report: (cause: unknown) => void;
 }
 
 export interface RestServer {
@@ -79,6 +79,7 @@ declare module "fastify" {
 }
 
 const ID_HEADER = "x-request-id";
+const DAY_MS = 86_400_000;
 const IDLE_TIMEOUT_MS = 30_000;
 const MAX_HEADER_BYTES = 16 * 1024;
 
@@ -95,10 +96,13 @@ export async function startRestServer(
   const app = createApp(options, modules);
   const tokens = new TokenBook(api.tokens, { store: modules.store, clock });
   const streams = new EventStreams(options.events ?? defaultEventStreamsOptions, {
-    node: modules.api.node,
+    events: modules.api.events,
     clock,
   });
-  const idempotency = new IdempotencyDesk({ store: modules.store, clock });
+  const idempotency = new IdempotencyDesk(
+    { keepMs: api.idempotency_days * DAY_MS },
+    { store: modules.store, clock, report: modules.report },
+  );
 
   app.decorateRequest("caller", null);
   app.decorateRequest("arrivedAt", 0);
@@ -176,7 +180,10 @@ export async function startRestServer(
 
   addContractRoutes(app, handlersOf(modules.api), idempotency, log);
   addObserverRoutes(app, { streams, metrics, version: modules.api.version });
-  app.addHook("preClose", async () => streams.close());
+  app.addHook("preClose", async () => {
+    streams.close();
+    idempotency.close();
+  });
 
   const address = await listen(app, api.listen);
   const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
@@ -236,7 +243,7 @@ function createApp(options: RestServerOptions, { log, random }: RestServerModule
               },
               handler,
             );
-      server.maxConnections = options.maxConnections ?? 1_024;
+      server.maxConnections = options.api.max_connections;
       return server;
     },
   });

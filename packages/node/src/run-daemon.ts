@@ -30,6 +30,12 @@ export async function runDaemon(words: readonly string[], engine: EngineChoice):
     log.error("unhandled error, the process ends", { error });
     return end(errorCodes.internal.exit);
   };
+  // At once: nothing that could still be done would be remembered.
+  const storageFailed = (error: CairnError): never => {
+    log.error("the database has failed, the process ends", { error });
+    process.stderr.write(`${error.message}\n`);
+    return end(errorCodes[error.code].exit);
+  };
   process.on("uncaughtException", fatal);
   process.on("unhandledRejection", fatal);
 
@@ -57,7 +63,13 @@ export async function runDaemon(words: readonly string[], engine: EngineChoice):
       { destination, clock: systemClock },
     );
     warnOfOpenApi(config.api.listen, config.api.tls_key !== null, log);
-    const node = await CairnNode.start(loaded, { engine, log, clock: systemClock, random: systemRandom });
+    const node = await CairnNode.start(loaded, {
+      engine,
+      log,
+      clock: systemClock,
+      random: systemRandom,
+      storageFailed,
+    });
     log.info("node ready", { api: node.apiUrl, peer: node.peerAddress, pid: process.pid });
     const signal = await stopped;
     log.info("stopping", { signal });

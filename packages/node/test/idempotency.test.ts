@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { systemClock, unixMsSchema } from "@cairn/core";
 import { MemoryDisk } from "@cairn/storage";
+import { IdempotencyDesk } from "../src/idempotency-desk.ts";
+import { tokenHash } from "../src/index.ts";
 import { testCluster } from "./node-folder.ts";
-import { RestFixture } from "./rest-fixture.ts";
+import { RestFixture, tokenOf } from "./rest-fixture.ts";
 
 let rest: RestFixture;
 before(async () => {
@@ -120,5 +123,36 @@ test("a bare spend whose answer was lost in a crash is the same spend when it is
     assert.equal((await second.store.transactions({ limit: 10 })).length, 1);
   } finally {
     await second.close();
+  }
+});
+
+test("a key is forgotten after its time, and its row deleted", async () => {
+  const own = await RestFixture.start({ api: { idempotency_days: 1 } });
+  try {
+    own.node.fund(60_000n);
+    const body = own.signedSpend();
+    const first = await send(own, "old", body);
+    const scope = tokenHash(tokenOf("spender"));
+    const row = await own.store.idempotency(scope, "old");
+    assert.ok(row !== null);
+    const aged = { ...row, createdAt: unixMsSchema.parse(row.createdAt - 86_400_001) };
+    await own.store.commit([{ write: "idempotency", row: aged }]);
+    // It counts no longer, even before it is deleted: another body may use the key.
+    const other = await send(own, "old", own.signedSpend());
+    assert.equal(other.status, 202);
+    assert.equal(other.headers.get("idempotency-replayed"), null);
+    assert.notEqual(other.json.request, first.json.request);
+
+    await own.store.commit([{ write: "idempotency", row: { ...aged, key: "older" } }]);
+    const desk = new IdempotencyDesk(
+      { keepMs: 86_400_000 },
+      { store: own.store, clock: systemClock, report: (cause) => assert.fail(String(cause)) },
+    );
+    const gone = async () => (await own.store.idempotency(scope, "older")) === null;
+    while (!(await gone())) await new Promise((resolve) => setTimeout(resolve, 5));
+    desk.close();
+    assert.ok((await own.store.idempotency(scope, "old")) !== null);
+  } finally {
+    await own.close();
   }
 });

@@ -38,7 +38,7 @@ export function clusterHandlers(
 
   return {
     async health() {
-      const stored = await storageOk();
+      const stored = (await storageOk()) && modules.storageWritable();
       const up = usable();
       const chainOk = modules.chainOk() && node.chain.tipHeight !== null;
       return {
