@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
 import {
-  type Courier,
   isCairnError,
   type NodeIndex,
   type PeerMessage,
   type Sats,
-  sha256Hex,
   type TransactionRow,
   type WalletRecord,
 } from "@cairn/core";
-import { decodeSessionMessage } from "@cairn/signing";
 import type { MemoryFault } from "@cairn/storage";
 import { InProcessCluster, type InProcessClusterOptions } from "./cluster.ts";
+import { ReleasedPartials } from "./released-partials.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
@@ -30,9 +28,8 @@ export function describePoint({ node, commit, fault, from }: CrashPoint): string
   return `node ${node} dies ${place} commit ${commit}${from === undefined ? "" : ` from its ${from} on`}`;
 }
 
-/** What strikes, and what was seen of it. */
+/** What strikes, and whether it did. */
 class Sabotage {
-  readonly partials = new Map<string, Set<string>>();
   point: CrashPoint | null = null;
   left = 0;
   struck = false;
@@ -58,31 +55,24 @@ class Sabotage {
     if (point !== null && point.node === node && point.from === what && this.left === 0)
       this.left = point.commit;
   }
-
-  sent(node: NodeIndex, message: PeerMessage): void {
-    this.begins(node, message.kind);
-    if (message.kind !== "partial") return;
-    const decoded = decodeSessionMessage("partial", message.payload);
-    if (decoded.kind !== "partial") return;
-    const key = `${node}/${decoded.signed.body.presignature}`;
-    const made = this.partials.get(key) ?? new Set<string>();
-    this.partials.set(key, made.add(sha256Hex(decoded.signed.body.partial)));
-  }
 }
 
 /** A cluster whose disks fail on command; a node whose disk failed is killed and started again over it. */
 export class CrashScene {
   readonly cluster: InProcessCluster;
+  readonly partials: ReleasedPartials;
   readonly #sabotage: Sabotage;
   #funded = 0;
 
-  private constructor(cluster: InProcessCluster, sabotage: Sabotage) {
+  private constructor(cluster: InProcessCluster, partials: ReleasedPartials, sabotage: Sabotage) {
     this.cluster = cluster;
+    this.partials = partials;
     this.#sabotage = sabotage;
   }
 
   static async start(options: InProcessClusterOptions = {}): Promise<CrashScene> {
     const sabotage = new Sabotage();
+    const partials = new ReleasedPartials();
     const cluster = await InProcessCluster.start({
       timeouts: { ackMs: 800, startMs: 1_200, roundMs: 6_000, sessionMs: 15_000 },
       keygenTimeouts: { ackMs: 800, startMs: 1_200, roundMs: 3_000, sessionMs: 10_000 },
@@ -91,15 +81,10 @@ export class CrashScene {
       tampering: (index) => ({
         fault: () => sabotage.fault(index),
         burning: () => sabotage.begins(index, "burn"),
-        courier: (courier) => overheard(courier, (message) => sabotage.sent(index, message)),
+        courier: (courier) => partials.over(index, courier, ({ kind }) => sabotage.begins(index, kind)),
       }),
     });
-    return new CrashScene(cluster, sabotage);
-  }
-
-  /** Partials that left a node, by node and presignature. */
-  get partials(): ReadonlyMap<string, ReadonlySet<string>> {
-    return this.#sabotage.partials;
+    return new CrashScene(cluster, partials, sabotage);
   }
 
   fund(record: WalletRecord, amountSats: bigint, index = this.#funded % 20): void {
@@ -137,7 +122,7 @@ export class CrashScene {
       const rows = await this.#rows(body.nonce);
       return rows.length === cluster.nodes.size && rows.every((row) => row.signedTx !== null);
     };
-    await cluster.until(over, 20_000, () => `${describePoint(point)}: neither crashed nor paid`);
+    await cluster.until(over, 60_000, () => `${describePoint(point)}: neither crashed nor paid`);
     const { struck } = this.#sabotage;
     if (struck) await this.#restart(point.node as NodeIndex);
     this.#sabotage.point = null;
@@ -150,7 +135,7 @@ export class CrashScene {
         last = rows.map((row) => row.state);
         return rows.length === cluster.nodes.size && rows.every((row) => row.signedTx !== null);
       },
-      30_000,
+      60_000,
       () => `${describePoint(point)}: the spend is at ${last}`,
     );
     const rows = await this.#rows(body.nonce);
@@ -159,7 +144,7 @@ export class CrashScene {
     await cluster.until(
       () =>
         [...cluster.nodes.values()].every(({ runtime }) => runtime.spends.reservedSats(record.wallet) === 0n),
-      10_000,
+      30_000,
       () => `${describePoint(point)}: reservations are left`,
     );
     return struck;
@@ -195,7 +180,7 @@ export class CrashScene {
       ["active", "failed"].includes(stages()[0] ?? "");
     await cluster.until(
       () => this.#sabotage.struck || settled(),
-      20_000,
+      60_000,
       () => `${describePoint(point)}: neither crashed nor done`,
     );
     const { struck } = this.#sabotage;
@@ -203,7 +188,7 @@ export class CrashScene {
     this.#sabotage.point = null;
     await asked;
     await cluster.node(1).runtime.generateKey(request);
-    await cluster.until(settled, 30_000, () => `${describePoint(point)}: the key is at ${stages()}`);
+    await cluster.until(settled, 60_000, () => `${describePoint(point)}: the key is at ${stages()}`);
     return { struck, stages: stages() };
   }
 
@@ -224,24 +209,4 @@ export class CrashScene {
     }
     return found;
   }
-}
-
-/** A courier whose messages a test hears as they leave. */
-function overheard(courier: Courier, hear: (message: PeerMessage) => void): Courier {
-  return {
-    start: (handler) => courier.start(handler),
-    send: (to, message) => {
-      hear(message);
-      courier.send(to, message);
-    },
-    posting: (to, id, message) => {
-      hear(message);
-      return courier.posting(to, id, message);
-    },
-    kick: () => courier.kick(),
-    peers: () => courier.peers(),
-    setRefused: (refused) => courier.setRefused(refused),
-    useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
-    close: () => courier.close(),
-  };
 }

@@ -10,6 +10,7 @@ import type { Engine, EngineListener, EngineSpec } from "@cairn/signing";
 import type { Tampering } from "./cluster.ts";
 
 type EngineMessage = Parameters<EngineListener["send"]>[0];
+type EngineResult = Parameters<EngineListener["done"]>[0];
 
 /**
  * A member with a real identity whose every word can be changed on its way out: it runs the honest code, and what a test puts
@@ -25,6 +26,11 @@ export class HostileNode {
   say: (spec: EngineSpec, message: EngineMessage) => EngineMessage = (_, message) => message;
   /** Its partial from a presignature. */
   partial: (partial: Uint8Array) => Uint8Array = (partial) => partial;
+  /** Whether it keeps what its engine made, so that even its own code never learns of it. */
+  keeps: (result: EngineResult) => boolean = () => false;
+  readonly kept: EngineResult[] = [];
+  /** Called as the others tell it something. */
+  hear: (from: NodeIndex, message: PeerMessage) => void = () => {};
   /** What the others told it. */
   readonly heard: { readonly from: NodeIndex; readonly message: PeerMessage }[] = [];
   /** How often a lie was told. */
@@ -75,6 +81,7 @@ export class HostileNode {
         courier.start({
           message: (from, message) => {
             this.heard.push({ from, message });
+            this.hear(from, message);
             return handler.message(from, message);
           },
           peer: (status) => handler.peer(status),
@@ -103,7 +110,11 @@ export class HostileNode {
         engine.start(spec, {
           send: (message) => listener.send(this.#told(message, this.say(spec, message))),
           progress: (progress) => listener.progress(progress),
-          done: (result) => listener.done(result),
+          done: (result) => {
+            if (!this.keeps(result)) return listener.done(result);
+            this.lies += 1;
+            this.kept.push(result);
+          },
           failed: (failure) => listener.failed(failure),
         }),
       issuePartial: async (input) => {

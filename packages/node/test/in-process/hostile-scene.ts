@@ -15,6 +15,7 @@ import {
 } from "@cairn/core";
 import { InProcessCluster, type InProcessClusterOptions, type InProcessNode } from "./cluster.ts";
 import { HostileNode } from "./hostile-node.ts";
+import { ReleasedPartials } from "./released-partials.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 
@@ -23,6 +24,8 @@ export class HostileScene {
   readonly cluster: InProcessCluster;
   readonly hostile: HostileNode;
   readonly record: WalletRecord;
+  /** Partials of the honest nodes. */
+  readonly partials: ReleasedPartials;
   readonly honest: readonly NodeIndex[] = [1, 2, 3, 4].map((index) => index as NodeIndex);
   readonly #addresses: number;
   #funded = 0;
@@ -31,8 +34,10 @@ export class HostileScene {
     cluster: InProcessCluster,
     hostile: HostileNode,
     record: WalletRecord,
+    partials: ReleasedPartials,
     addresses: number,
   ) {
+    this.partials = partials;
     this.#addresses = addresses;
     this.cluster = cluster;
     this.hostile = hostile;
@@ -51,6 +56,7 @@ export class HostileScene {
   ): Promise<void> {
     const { protocol = "frost", coins = 4, samePath = false, ...rest } = options;
     const hostile = new HostileNode(5);
+    const partials = new ReleasedPartials();
     const cluster = await InProcessCluster.start({
       timeouts: {
         ackMs: 700,
@@ -60,11 +66,12 @@ export class HostileScene {
       },
       attempts: { slotMs: 500, patienceMs: 500 },
       ...rest,
-      tampering: (index) => hostile.tampering(index),
+      tampering: (index) =>
+        hostile.tampering(index) ?? { courier: (courier) => partials.over(index, courier) },
     });
     try {
       const record = await cluster.makeWallet(protocol);
-      const scene = new HostileScene(cluster, hostile, record, samePath ? 1 : 20);
+      const scene = new HostileScene(cluster, hostile, record, partials, samePath ? 1 : 20);
       for (let coin = 0; coin < coins; coin += 1) scene.fund(500_000n);
       await play(scene);
     } finally {
@@ -90,6 +97,11 @@ export class HostileScene {
 
   honestNodes(): readonly InProcessNode[] {
     return this.honest.map((index) => this.cluster.node(index));
+  }
+
+  /** Honest nodes that are up. */
+  running(): readonly InProcessNode[] {
+    return this.honest.flatMap((index) => this.cluster.nodes.get(index) ?? []);
   }
 
   rows(intent: IntentHash): Promise<readonly (TransactionRow | null)[]> {
@@ -123,9 +135,11 @@ export class HostileScene {
     this.cluster.chain.mine(1);
   }
 
-  /** Pays again and again until the hostile node had its chance: it does not sign every spend. */
+  /**
+   * Pays again and again until the hostile node had its chance: chance decides who signs a spend, and who of five initiates it.
+   */
   async payUntil(holds: () => boolean | Promise<boolean>): Promise<void> {
-    for (let tries = 0; tries < 8; tries += 1) {
+    for (let tries = 0; tries < 50; tries += 1) {
       this.fund(500_000n);
       await this.pay(1 + (tries % 4));
       if (await holds()) return;

@@ -9,20 +9,15 @@ import {
   intentSchema,
   signBroadcast,
   signedVoteSchema,
-  signVote,
-  type Vote,
 } from "@cairn/consensus";
 import {
   auditEntrySchema,
   decodeCanonical,
   encodeCanonical,
   type IntentHash,
-  type MessageKind,
-  manifestHash,
   type NodeIndex,
   type PeerMessage,
   type Sats,
-  type SessionId,
   sha256Hex,
   signBody,
   signedSchema,
@@ -39,31 +34,10 @@ import {
   subsetsInOrder,
 } from "@cairn/signing";
 import { InProcessCluster, type InProcessNode } from "./cluster.ts";
+import { hostileMessage } from "./hostile-message.ts";
 import { HostileNode } from "./hostile-node.ts";
 import { HostileScene } from "./hostile-scene.ts";
-
-function message(kind: MessageKind, payload: Uint8Array, session: SessionId | null = null): PeerMessage {
-  return { kind, session, round: 0, payload, trace: null };
-}
-
-function voteOf(scene: HostileScene, intent: IntentHash, change: Partial<Vote> = {}): PeerMessage {
-  const { manifest } = scene.cluster;
-  const vote = signVote(
-    {
-      version: 1,
-      cluster: manifest.cluster,
-      manifestHash: manifestHash(manifest),
-      intentHash: intent,
-      round: 1,
-      voter: scene.hostile.index,
-      approve: true,
-      reason: null,
-      ...change,
-    },
-    scene.cluster.signerOf(5),
-  );
-  return message("vote", encodeCanonical(vote));
-}
+import { hostileVote } from "./hostile-vote.ts";
 
 /** Whether nothing more becomes of a spend but confirmations. */
 function isOver(row: TransactionRow): boolean {
@@ -88,7 +62,7 @@ test("a double voter is banned by all with proof, and the other four pay", async
       if (said.kind === "vote") {
         const { intentHash: intent, round } = decodeCanonical(signedVoteSchema, said.payload).body;
         const reason = { code: "dust", blocking: [] };
-        hostile.send(to, voteOf(scene, intent, { round, approve: false, reason }));
+        hostile.send(to, hostileVote(scene, intent, { round, approve: false, reason }));
       }
       return said;
     };
@@ -188,7 +162,7 @@ test("no altered PSBT gets an honest approval, and whoever approves one is banne
       }
       const [recipientAltered] = altered;
       assert.ok(recipientAltered);
-      for (const to of scene.honest) hostile.send(to, voteOf(scene, recipientAltered));
+      for (const to of scene.honest) hostile.send(to, hostileVote(scene, recipientAltered));
       await scene.bannedByAll("MinorityVote");
       scene.assertHonestUnbanned();
       await scene.unreserved();
@@ -220,7 +194,7 @@ test("an intent that no owner signed is refused, and its approver is banned with
     );
     const hash = forged ?? assert.fail();
     for (const row of await scene.rows(hash)) assert.equal(row, null, "it is not even stored");
-    for (const to of scene.honest) hostile.send(to, voteOf(scene, hash));
+    for (const to of scene.honest) hostile.send(to, hostileVote(scene, hash));
     await scene.bannedByAll("MinorityVote");
     scene.assertHonestUnbanned();
     await scene.pay(1);
@@ -298,7 +272,7 @@ test("forged evidence against an honest node excludes the forger", async () => {
       body: { ...real.body, approve: false, reason: { code: "dust", blocking: [] } },
     };
     const evidence: Evidence = { type: "DoubleVote", version: 1, votes: [real, invented] };
-    for (const to of scene.honest) hostile.send(to, message("evidence", encodeCanonical(evidence)));
+    for (const to of scene.honest) hostile.send(to, hostileMessage("evidence", encodeCanonical(evidence)));
     await scene.bannedByAll("InvalidSignature", "local");
     scene.assertHonestUnbanned();
     await scene.pay(2);
@@ -444,7 +418,7 @@ test("proposals out of turn, for other subsets and for unknown grants are refuse
       for (const to of scene.honest) {
         hostile.send(
           to,
-          message("proposal", encodeSessionMessage({ kind: "proposal", signed }), proposal.sessionId),
+          hostileMessage("proposal", encodeSessionMessage({ kind: "proposal", signed }), proposal.sessionId),
         );
       }
     };
@@ -516,7 +490,7 @@ test("a receiver that makes two intents with different coins of one request gets
       false,
       "the two share no coin",
     );
-    for (const hash of both) for (const to of scene.honest) hostile.send(to, voteOf(scene, hash));
+    for (const hash of both) for (const to of scene.honest) hostile.send(to, hostileVote(scene, hash));
     await scene.eventually(
       async () =>
         (await Promise.all(both.map((hash) => scene.rows(hash))))
@@ -556,7 +530,8 @@ test("a final of junk, or of another spend, names its sender and signs nothing",
       signers: [1, 2, 3, 5],
       signatures: [new Uint8Array(randomBytes(64))],
     };
-    for (const to of [1, 2, 3]) hostile.send(to as NodeIndex, message("final", encodeCanonical(final)));
+    for (const to of [1, 2, 3])
+      hostile.send(to as NodeIndex, hostileMessage("final", encodeCanonical(final)));
     await scene.eventually(
       () =>
         [1, 2, 3].every((index) =>
@@ -584,7 +559,7 @@ test("a flood of early votes and proposals is bounded and keeps nobody from payi
   await HostileScene.run(async (scene) => {
     const { hostile, cluster } = scene;
     for (let count = 0; count < 400; count += 1) {
-      hostile.send(1 as NodeIndex, voteOf(scene, randomBytes(32).toString("hex") as IntentHash));
+      hostile.send(1 as NodeIndex, hostileVote(scene, randomBytes(32).toString("hex") as IntentHash));
       const proposal = makeProposal({
         cluster: cluster.manifest.cluster,
         purpose: "sign",
@@ -600,7 +575,7 @@ test("a flood of early votes and proposals is bounded and keeps nobody from payi
       const signed = signBody("cairn/proposal/v1", proposal, cluster.signerOf(5));
       hostile.send(
         1 as NodeIndex,
-        message("proposal", encodeSessionMessage({ kind: "proposal", signed }), proposal.sessionId),
+        hostileMessage("proposal", encodeSessionMessage({ kind: "proposal", signed }), proposal.sessionId),
       );
     }
     await scene.pay(1);
