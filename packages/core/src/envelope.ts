@@ -171,12 +171,21 @@ export interface EnvelopeExpectation {
   readonly clockSkewMs: number;
 }
 
+/** Whether an envelope's signature is `senderKey`'s. */
+function isSignedBy({ header, enc, ciphertext, signature }: Envelope, senderKey: Ed25519PublicKey): boolean {
+  return verifySignature("cairn/envelope/v1", { header, enc, ciphertext }, senderKey, signature);
+}
+
 /**
  * Checks all of an envelope but what is sealed in it.
  * @throws CairnError `wrong-cluster`, `wrong-recipient`, `not-member`, `clock-skew`, `signature-invalid`
  */
-export function checkEnvelope(envelope: Envelope, expected: EnvelopeExpectation): void {
-  const { header, enc, ciphertext } = envelope;
+export function checkEnvelope(
+  envelope: Envelope,
+  expected: EnvelopeExpectation,
+  isSigned: typeof isSignedBy = isSignedBy,
+): void {
+  const { header } = envelope;
   if (header.cluster !== expected.cluster)
     throw new CairnError("wrong-cluster", "the envelope is for another cluster");
   if (header.from !== expected.from) {
@@ -197,9 +206,7 @@ export function checkEnvelope(envelope: Envelope, expected: EnvelopeExpectation)
       },
     );
   }
-  if (
-    !verifySignature("cairn/envelope/v1", { header, enc, ciphertext }, expected.senderKey, envelope.signature)
-  ) {
+  if (!isSigned(envelope, expected.senderKey)) {
     throw new CairnError("signature-invalid", "the envelope's signature does not verify", {
       from: header.from,
     });
