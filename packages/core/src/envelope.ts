@@ -1,9 +1,9 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from "node:crypto";
-import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke/core";
 import { z } from "zod";
 import { fromHex } from "./bytes.ts";
 import { decodeCanonical, encodeCanonical } from "./canonical.ts";
 import { CairnError } from "./error.ts";
+import { createHpkeSuite, keyPairOf } from "./hpke-suite.ts";
 import { rawPublicKey, readPrivateKey, type Signer, verifySignature } from "./identity.ts";
 import {
   type ClusterId,
@@ -16,50 +16,7 @@ import {
   unixMsSchema,
   type X25519PublicKey,
 } from "./ids.ts";
-
-/** Kinds of peer messages. Those in {@link postedKinds} are kept until acknowledged; the rest are sent at most once. */
-export const messageKinds = [
-  "intent",
-  "vote",
-  "deferral",
-  "void",
-  "certificate",
-  "final",
-  "evidence",
-  "keygen-request",
-  "keygen-approval",
-  "public-package",
-  "wallet-signature",
-  "presign-ready",
-  "proposal",
-  "ack",
-  "nack",
-  "start",
-  "abort",
-  "round",
-  "partial",
-  "finalize",
-  "receipt",
-  "fence-challenge",
-  "fence-answer",
-  "sync-request",
-  "sync-answer",
-] as const;
-export type MessageKind = (typeof messageKinds)[number];
-
-export const postedKinds: ReadonlySet<MessageKind> = new Set<MessageKind>([
-  "intent",
-  "vote",
-  "void",
-  "certificate",
-  "final",
-  "evidence",
-  "keygen-request",
-  "keygen-approval",
-  "public-package",
-  "wallet-signature",
-  "presign-ready",
-]);
+import { messageKinds } from "./message-kind.ts";
 
 /** What everybody on the way may read; all of it is authenticated by the seal (as associated data) and the signature. */
 export const envelopeHeaderSchema = z.strictObject({
@@ -90,19 +47,14 @@ export const envelopeSchema = z.strictObject({
 });
 export type Envelope = z.output<typeof envelopeSchema>;
 
-/** RFC 9180, base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. */
-const suite = new CipherSuite({
-  kem: new DhkemX25519HkdfSha256(),
-  kdf: new HkdfSha256(),
-  aead: new Aes256Gcm(),
-});
+const suite = createHpkeSuite();
 const HPKE_INFO = Buffer.from("cairn/envelope/v1", "utf8");
 
 /** The X25519 key to which envelopes for a node are sealed, or an ephemeral one for keygen and refresh. */
 export class SealingKey {
   readonly publicKey: X25519PublicKey;
   readonly #key: KeyObject;
-  #imported: Promise<webcrypto.CryptoKeyPair> | null = null;
+  #imported: webcrypto.CryptoKeyPair | null = null;
 
   private constructor(key: KeyObject) {
     this.#key = key;
@@ -123,19 +75,11 @@ export class SealingKey {
     return Buffer.from(this.#key.export({ type: "pkcs8", format: "pem" }));
   }
 
-  /** The pair as WebCrypto keys, which the HPKE library needs. */
-  pair(): Promise<webcrypto.CryptoKeyPair> {
-    this.#imported ??= importPair(this.#key);
+  /** The pair as the HPKE suite takes it. */
+  pair(): webcrypto.CryptoKeyPair {
+    this.#imported ??= keyPairOf(this.#key);
     return this.#imported;
   }
-}
-
-async function importPair(key: KeyObject): Promise<webcrypto.CryptoKeyPair> {
-  const publicKey = createPublicKey(key);
-  return {
-    privateKey: key.toCryptoKey("X25519", false, ["deriveBits"]),
-    publicKey: publicKey.toCryptoKey("X25519", true, []),
-  };
 }
 
 /** Seals `payload` to the recipient and signs the whole. */
@@ -226,7 +170,7 @@ export async function openEnvelope(
   const { header, enc, ciphertext } = envelope;
   try {
     const recipient = await suite.createRecipientContext({
-      recipientKey: await key.pair(),
+      recipientKey: key.pair(),
       enc: toArrayBuffer(enc),
       info: toArrayBuffer(HPKE_INFO),
     });
