@@ -19,6 +19,7 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "signature-invalid":
     "A signature does not verify. Sign again with the right key; the body must not change afterwards.",
   "unknown-requester": "The key is no requester of the manifest. Use one that is.",
+  "unknown-approver": "The key is no approver of the manifest. Use one that is.",
   "unsigned-request": "The cluster takes only requests that an owner signed.",
   "operator-signature-missing": "No operator of the manifest signed, or too few did.",
   "wrong-cluster": "Made for another cluster.",

@@ -9,7 +9,6 @@ import {
   encodeUnsignedTransaction,
 } from "@cairn/bitcoin";
 import {
-  type BanLift,
   type Certificate,
   type Deferral,
   deriveGrant,
@@ -26,9 +25,19 @@ import {
   type Vote,
 } from "@cairn/consensus";
 import {
+  type ApiRequest,
   AUDIT_ROOT,
   type AuditEntry,
+  apiBodyHash,
   auditEntryHash,
+  type BanLift,
+  type Change,
+  type ChangeProposal,
+  type ChangeVote,
+  type Checkpoint,
+  changeProposalHash,
+  checkpointAnchor,
+  checkpointHash,
   clusterIdOf,
   concatBytes,
   type DomainTag,
@@ -37,6 +46,9 @@ import {
   Ed25519Signer,
   type EnvelopeHeader,
   encodeCanonical,
+  type FenceAnswer,
+  type FenceChallenge,
+  formChangeCommit,
   fromHex,
   type HashHex,
   type KeygenRequest,
@@ -54,10 +66,19 @@ import {
   SealingKey,
   type SessionId,
   type Signer,
+  type SpendApproval,
   type SpendRequest,
+  type SyncAnswer,
+  type SyncRequest,
   sealEnvelope,
   sha256Hex,
   signBody,
+  signChange,
+  signChangeProposal,
+  signChangeVote,
+  signCheckpoint,
+  signSpendApproval,
+  spendRequestHash,
   spendRequestSchema,
   type Txid,
   toHex,
@@ -218,7 +239,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
       api: null,
     })),
     requesters: [key("requester").publicKey],
-    approvers: [],
+    approvers: [key("approver").publicKey],
     coordinators: [],
     policyEngines: [key("policy engine").publicKey],
     transactionServices: [],
@@ -240,19 +261,15 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   add("policy", "cairn/policy/v1", policy, null);
   add("cluster-id", "cairn/cluster/v1", { ...genesis, cluster: "" }, null);
   add("genesis-manifest", "cairn/manifest/v1", genesis, by("operator 1"));
-  add(
-    "successor-manifest",
-    "cairn/manifest/v1",
-    {
-      ...genesis,
-      sequence: 1,
-      previous: inForce,
-      requesters: [key("second requester").publicKey],
-      createdAt: at(86_400),
-      effectiveAt: at(172_800),
-    },
-    by("operator 1"),
-  );
+  const successor: Manifest = {
+    ...genesis,
+    sequence: 1,
+    previous: inForce,
+    requesters: [key("second requester").publicKey],
+    createdAt: at(86_400),
+    effectiveAt: at(172_800),
+  };
+  add("successor-manifest", "cairn/manifest/v1", successor, by("operator 1"));
 
   const keygen: KeygenRequest = {
     version: 1,
@@ -309,6 +326,15 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     requester: key("requester").publicKey,
   });
   add("spend-request", "cairn/spend-request/v1", request, by("requester"));
+  const approval: SpendApproval = {
+    version: 1,
+    cluster,
+    requestHash: spendRequestHash(request),
+    approver: key("approver").publicKey,
+    createdAt: at(7_500),
+    expiry: request.expiry,
+  };
+  add("spend-approval", "cairn/spend-approval/v1", approval, by("approver"));
 
   const entry: AuditEntry = {
     version: 1,
@@ -330,6 +356,72 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     data: {},
   };
   add("audit-entry-next", "cairn/audit/v1", second, node(1));
+
+  const checkpoint: Checkpoint = {
+    version: 1,
+    cluster,
+    manifestHash: inForce,
+    sequence: 0,
+    previous: null,
+    heads: nodes.map((member) => ({
+      node: member,
+      length: member === 1 ? 2 : 0,
+      hash: member === 1 ? auditEntryHash(second) : AUDIT_ROOT,
+    })),
+    createdAt: at(3_600),
+  };
+  add("checkpoint", "cairn/checkpoint/v1", checkpoint, node(1));
+  add(
+    "signed-checkpoint",
+    null,
+    {
+      checkpoint,
+      signatures: [1, 2, 3, 4].map((member) =>
+        signCheckpoint(checkpoint, index(member), key(`node ${member}`)),
+      ),
+    },
+    null,
+  );
+  add(
+    "checkpoint-next",
+    "cairn/checkpoint/v1",
+    { ...checkpoint, sequence: 1, previous: checkpointHash(checkpoint), createdAt: at(7_200) },
+    node(1),
+  );
+  add("checkpoint-anchor", null, checkpointAnchor(checkpoint), null);
+
+  const challenge: FenceChallenge = {
+    version: 1,
+    cluster,
+    challenger: index(2),
+    node: index(1),
+    nonce: digest("fence nonce") as Nonce,
+  };
+  add("fence-challenge", null, challenge, null);
+  const answer: FenceAnswer = {
+    version: 1,
+    cluster,
+    node: challenge.node,
+    challenger: challenge.challenger,
+    nonce: challenge.nonce,
+    position: { epoch: 0, burnCounter: 0, auditLength: 2 },
+    auditHead: auditEntryHash(second),
+    answeredAt: at(120),
+  };
+  add("fence-answer", "cairn/fence/v1", answer, node(1));
+
+  const call: ApiRequest = {
+    version: 1,
+    cluster,
+    caller: key("node 1").publicKey,
+    node: null,
+    method: "POST",
+    path: "/registry/heartbeat",
+    bodyHash: apiBodyHash(new TextEncoder().encode('{"party_index":1}')),
+    nonce: digest("API nonce") as Nonce,
+    createdAt: at(180),
+  };
+  add("api-request", "cairn/api-request/v1", call, node(1));
 
   // Consensus
   const previousTransaction = encodeUnsignedTransaction({
@@ -708,6 +800,46 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     effectiveAt: at(106_400),
   };
   add("ban-lift", "cairn/ban/v1", lift, by("operator 1"));
+  const change: Change = { type: "ban-lift", lift };
+  const proposed: ChangeProposal = {
+    version: 1,
+    cluster,
+    manifestHash: inForce,
+    change,
+    createdAt: at(20_000),
+    expiry: at(23_600),
+    operator: key("operator 1").publicKey,
+  };
+  add("change-proposal", "cairn/change/v1", proposed, by("operator 1"));
+  const changeVote = (voter: number): ChangeVote => ({
+    version: 1,
+    cluster,
+    manifestHash: inForce,
+    proposal: changeProposalHash(proposed),
+    node: index(voter),
+    approve: true,
+    reason: null,
+    operatorSignature: signChange(change, key(`operator ${voter}`)),
+  });
+  add("change-vote", "cairn/change-vote/v1", changeVote(1), node(1));
+  const changeRefusal = { approve: false, reason: "operator-signature-missing", operatorSignature: null };
+  add("change-vote-refusal", "cairn/change-vote/v1", { ...changeVote(5), ...changeRefusal }, node(5));
+  add(
+    "change-commit",
+    null,
+    formChangeCommit(
+      signChangeProposal(proposed, key("operator 1")),
+      [1, 2, 3, 4].map((voter) => signChangeVote(changeVote(voter), key(`node ${voter}`))),
+      { manifest: genesis, manifestHash: inForce },
+    ),
+    null,
+  );
+  add(
+    "change-proposal-manifest",
+    "cairn/change/v1",
+    { ...proposed, change: { type: "manifest", manifest: successor, policy: null } },
+    by("operator 1"),
+  );
 
   // Transport and certificates
   add(
@@ -731,6 +863,32 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   const sealedPayload = { id: `vote/${hash}/1`, body: posted };
   add("sealed-payload", null, sealedPayload, null);
   add("receipt", null, { ids: [sealedPayload.id] }, null);
+  const ask: SyncRequest = {
+    version: 1,
+    cluster,
+    nonce: digest("sync nonce") as Nonce,
+    topic: "lineages",
+    since: at(0),
+    cursor: null,
+    limit: 2,
+  };
+  add("sync-request", null, ask, null);
+  const told: SyncAnswer = {
+    version: 1,
+    cluster,
+    nonce: ask.nonce,
+    topic: ask.topic,
+    records: [
+      {
+        kind: "approval",
+        body: new Uint8Array(encodeCanonical(signSpendApproval(approval, key("approver")))),
+      },
+      { kind: "vote", body: new Uint8Array(posted) },
+    ],
+    cursor: "2",
+    remembered: answer.position,
+  };
+  add("sync-answer", null, told, null);
   add(
     "revocation-list",
     "cairn/revocation-list/v1",

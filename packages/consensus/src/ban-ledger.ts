@@ -83,7 +83,7 @@ export function bansInForce(ledger: BanLedger, now: UnixMs): BanRow[] {
   return ledger.rows.filter((row) => inForce(row, now));
 }
 
-/** Lifts the bans of `node` for `violations`. The caller has checked the operators' quorum (`verifyBanLift`) and waited its delay. */
+/** Lifts the bans of `node` for `violations`. The caller has checked the operators' quorum (core's `verifyBanLift`) and waited its delay. */
 export function lift(
   ledger: BanLedger,
   order: { readonly node: NodeIndex; readonly violations: readonly HashHex[]; readonly at: UnixMs },

@@ -1,6 +1,5 @@
 export * from "./authorisation.ts";
 export * from "./ban-ledger.ts";
-export * from "./ban-lift.ts";
 export * from "./certificate.ts";
 export * from "./certificate-of-tally.ts";
 export * from "./deferral.ts";

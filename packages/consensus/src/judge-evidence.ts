@@ -1,5 +1,4 @@
 import {
-  CairnError,
   type ErrorCode,
   isCairnError,
   type Manifest,
@@ -7,6 +6,7 @@ import {
   memberOf,
   type NodeIndex,
   sha256Hex,
+  verifyMemberWord,
   verifySigned,
 } from "@cairn/core";
 import type { Evidence, ViolationType } from "./evidence.ts";
@@ -105,13 +105,7 @@ function staticFault(intent: Intent, rules: Rules): boolean {
 
 function judgeEquivocation({ broadcasts: [a, b] }: Of<"Equivocation">, manifest: Manifest): Judgement {
   for (const broadcast of [a, b]) {
-    if (broadcast.body.cluster !== manifest.cluster) {
-      throw new CairnError("wrong-cluster", "the broadcast is of another cluster");
-    }
-    const member = memberOf(manifest, broadcast.body.from);
-    if (!verifySigned("cairn/broadcast/v1", broadcast, member.identity)) {
-      return { kind: "forged", reason: "a broadcast's signature is not its sender's" };
-    }
+    verifyMemberWord("cairn/broadcast/v1", broadcast, broadcast.body.from, manifest);
   }
   const same =
     a.body.from === b.body.from &&
@@ -132,11 +126,7 @@ function judgeInvalidPartial(
   verifiers: EvidenceVerifiers,
 ): Judgement {
   const { body } = partial;
-  if (body.cluster !== manifest.cluster)
-    throw new CairnError("wrong-cluster", "the partial is of another cluster");
-  if (!verifySigned("cairn/partial/v1", partial, memberOf(manifest, body.from).identity)) {
-    return { kind: "forged", reason: "the partial's signature is not its sender's" };
-  }
+  verifyMemberWord("cairn/partial/v1", partial, body.from, manifest);
   const digest = sha256Hex(publicData);
   const subject: string = body.presignature ?? body.execution;
   const signers = acceptances.map((acceptance) => acceptance.body.node);

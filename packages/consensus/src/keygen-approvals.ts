@@ -5,13 +5,13 @@ import {
   MAX_REQUEST_LIFETIME_MS,
   type Manifest,
   type ManifestHash,
-  memberOf,
   type NodeIndex,
   type SignedKeygenApproval,
   type SignedKeygenRequest,
   type Signer,
   signBody,
   type UnixMs,
+  verifyMemberWord,
   verifySigned,
 } from "@cairn/core";
 
@@ -121,15 +121,9 @@ export function addKeygenApproval(
   manifest: Manifest,
 ): KeygenApprovals {
   const { body } = signed;
-  if (body.cluster !== manifest.cluster)
-    throw new CairnError("wrong-cluster", "the approval is for another cluster");
+  verifyMemberWord("cairn/keygen-approval/v1", signed, body.node, manifest);
   if (body.keyId !== keygenRequestHash(state.request.body)) {
     throw new CairnError("wrong-state", "the approval is for another key", { keyId: body.keyId });
-  }
-  if (!verifySigned("cairn/keygen-approval/v1", signed, memberOf(manifest, body.node).identity)) {
-    throw new CairnError("signature-invalid", "the approval's signature is not its node's", {
-      node: body.node,
-    });
   }
   if (body.approve !== (body.reason === null)) {
     throw new CairnError("malformed", "a refusal has a reason, an approval none", { node: body.node });

@@ -48,6 +48,7 @@ const onError: Readonly<Record<ErrorCode, Reaction>> = {
   "rate-limited": penalise,
   "signature-invalid": penalise,
   "unknown-requester": reject,
+  "unknown-approver": reject,
   "unsigned-request": reject,
   "operator-signature-missing": rejectLoudly,
   "wrong-cluster": penalise,

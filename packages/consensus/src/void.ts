@@ -1,17 +1,15 @@
 import {
-  CairnError,
   clusterIdSchema,
   intentHashSchema,
   type Manifest,
   type ManifestHash,
   manifestHashSchema,
-  memberOf,
   nodeIndexSchema,
   type Signed,
   type Signer,
   signBody,
   signedSchema,
-  verifySigned,
+  verifyManifestWord,
 } from "@cairn/core";
 import { z } from "zod";
 
@@ -38,14 +36,5 @@ export function signVoid(body: Void, signer: Signer): SignedVoid {
  * @throws CairnError `wrong-cluster`, `wrong-manifest`, `not-member`, `signature-invalid`
  */
 export function verifyVoid(signed: SignedVoid, manifest: Manifest, manifestHash: ManifestHash): void {
-  const { body } = signed;
-  if (body.cluster !== manifest.cluster)
-    throw new CairnError("wrong-cluster", "the void is for another cluster");
-  if (body.manifestHash !== manifestHash) {
-    throw new CairnError("wrong-manifest", "the void was signed under another manifest", { node: body.node });
-  }
-  const member = memberOf(manifest, body.node);
-  if (!verifySigned("cairn/void/v1", signed, member.identity)) {
-    throw new CairnError("signature-invalid", "the void's signature is not its node's", { node: body.node });
-  }
+  verifyManifestWord("cairn/void/v1", signed, signed.body.node, manifest, manifestHash);
 }

@@ -1,5 +1,4 @@
 import {
-  CairnError,
   clusterIdSchema,
   encodeCanonical,
   equalBytes,
@@ -7,13 +6,12 @@ import {
   type Manifest,
   type ManifestHash,
   manifestHashSchema,
-  memberOf,
   nodeIndexSchema,
   type Signed,
   type Signer,
   signBody,
   signedSchema,
-  verifySigned,
+  verifyManifestWord,
 } from "@cairn/core";
 import { z } from "zod";
 
@@ -62,18 +60,7 @@ export function signVote(vote: Vote, signer: Signer): SignedVote {
  * @throws CairnError `wrong-cluster`, `wrong-manifest`, `not-member`, `signature-invalid`
  */
 export function verifyVote(signed: SignedVote, manifest: Manifest, manifestHash: ManifestHash): void {
-  const { body } = signed;
-  if (body.cluster !== manifest.cluster)
-    throw new CairnError("wrong-cluster", "the vote is for another cluster");
-  if (body.manifestHash !== manifestHash) {
-    throw new CairnError("wrong-manifest", "the vote was cast under another manifest", { voter: body.voter });
-  }
-  const member = memberOf(manifest, body.voter);
-  if (!verifySigned("cairn/vote/v1", signed, member.identity)) {
-    throw new CairnError("signature-invalid", "the vote's signature is not the voter's", {
-      voter: body.voter,
-    });
-  }
+  verifyManifestWord("cairn/vote/v1", signed, signed.body.voter, manifest, manifestHash);
 }
 
 /** Whether two votes say the same. Two that do not, of one voter for one intent and round, are a double vote. */

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { manifestHash, manifestSchema } from "@cairn/core";
+import { banLiftSchema, manifestHash, manifestSchema } from "@cairn/core";
 import { decodeExample, readProtocolExamples } from "@cairn/core/test-support";
 import { z } from "zod";
 import {
   authorisedGrantSchema,
-  banLiftSchema,
   broadcastSchema,
   certificateHash,
   certificateSchema,
@@ -47,7 +46,6 @@ const schemas: Record<string, z.ZodType> = {
   "evidence-minority-vote": evidenceSchema,
   "evidence-equivocation": evidenceSchema,
   "evidence-invalid-partial": evidenceSchema,
-  "ban-lift": banLiftSchema,
 };
 
 for (const [name, schema] of Object.entries(schemas)) {

@@ -19,6 +19,7 @@ export const errorCodes = {
   "rate-limited": { http: 429, exit: 75 },
   "signature-invalid": { http: 403, exit: 77 },
   "unknown-requester": { http: 403, exit: 77 },
+  "unknown-approver": { http: 403, exit: 77 },
   "unsigned-request": { http: 403, exit: 77 },
   "operator-signature-missing": { http: 403, exit: 77 },
   // Replays and mismatches

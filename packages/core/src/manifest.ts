@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { domainHash } from "./canonical.ts";
+import type { DomainTag } from "./domain.ts";
 import { CairnError } from "./error.ts";
 import { verifySignature } from "./identity.ts";
 import {
@@ -122,6 +123,12 @@ export const manifestSchema = z
   });
 export type Manifest = z.output<typeof manifestSchema>;
 
+/** A manifest and the hash that names it. */
+export interface ManifestInForce {
+  readonly manifest: Manifest;
+  readonly manifestHash: ManifestHash;
+}
+
 /** A manifest with operators' signatures. */
 export const signedManifestSchema = z.strictObject({
   manifest: manifestSchema,
@@ -171,14 +178,20 @@ export function modeQuorum(mode: ConsensusMode, total: number): number {
   }
 }
 
+/** Smallest quorum of which any two share an honest node: ⌊(n + f)/2⌋ + 1. */
+export function overlapQuorum(total: number): number {
+  return Math.floor((total + faultsTolerated(total)) / 2) + 1;
+}
+
+/** Operators or nodes that must agree on a change of the cluster itself, in `mode`. */
+export function administrativeQuorum(mode: ConsensusMode, total: number): number {
+  return Math.max(modeQuorum(mode, total), overlapQuorum(total));
+}
+
 /** Approvals that a spend needs: max(mode, t, ⌊(n + f)/2⌋ + 1), so that two quorums always share an honest node. */
 export function spendQuorum(manifest: Manifest): number {
   const total = manifest.members.length;
-  return Math.max(
-    modeQuorum(manifest.modes.spend, total),
-    manifest.threshold,
-    Math.floor((total + faultsTolerated(total)) / 2) + 1,
-  );
+  return Math.max(modeQuorum(manifest.modes.spend, total), manifest.threshold, overlapQuorum(total));
 }
 
 /** Nodes whose `Void` proves an intent dead: n − t + f + 1, since then fewer than t honest partials can ever exist. */
@@ -201,9 +214,8 @@ export function verifyGenesis(signed: SignedManifest): void {
   if (manifest.cluster !== clusterIdOf(manifest)) {
     throw new CairnError("wrong-cluster", "the manifest's cluster id does not follow from its content", {});
   }
-  const missing = unsignedBy(
-    signed,
-    manifest.members.map((member) => member.operator),
+  const missing = operatorsOf(manifest).filter(
+    (operator) => !hasSigned(operator, "cairn/manifest/v1", manifest, signed.signatures),
   );
   if (missing.length > 0) {
     throw new CairnError(
@@ -215,52 +227,40 @@ export function verifyGenesis(signed: SignedManifest): void {
 }
 
 /**
- * Checks that `next` follows `current`: chained by hash, same cluster and network, and signed by a quorum of `current`'s operators.
- * @throws CairnError `wrong-manifest`, `signature-invalid`
+ * Checks that enough of `manifest`'s operators signed `body` under `tag`.
+ * @throws CairnError `operator-signature-missing`
  */
-export function verifySuccessor(current: Manifest, next: SignedManifest): void {
-  const { manifest } = next;
-  if (
-    manifest.cluster !== current.cluster ||
-    manifest.network !== current.network ||
-    manifest.sequence !== current.sequence + 1 ||
-    manifest.previous !== manifestHash(current)
-  ) {
-    throw new CairnError(
-      "wrong-manifest",
-      "the manifest does not follow the one in force; ask for the missing ones first",
-      {
-        sequence: manifest.sequence,
-        expected: current.sequence + 1,
-      },
-    );
-  }
-  const total = current.members.length;
-  const needed = Math.max(
-    modeQuorum(current.modes.manifest, total),
-    Math.floor((total + faultsTolerated(total)) / 2) + 1,
-  );
-  const operators = current.members.map((member) => member.operator);
-  const signed = total - unsignedBy(next, operators).length;
+export function requireOperators(
+  manifest: Manifest,
+  mode: ConsensusMode,
+  tag: DomainTag,
+  body: unknown,
+  signatures: SignedManifest["signatures"],
+): void {
+  const needed = administrativeQuorum(mode, manifest.members.length);
+  const signed = operatorsOf(manifest).filter((operator) =>
+    hasSigned(operator, tag, body, signatures),
+  ).length;
   if (signed < needed) {
     throw new CairnError(
-      "signature-invalid",
-      `the manifest has ${signed} valid operator signatures and needs ${needed}`,
-      {
-        signed,
-        needed,
-      },
+      "operator-signature-missing",
+      `${signed} operators signed this; it needs the signatures of ${needed}`,
+      { signed, needed },
     );
   }
 }
 
-function unsignedBy(signed: SignedManifest, operators: readonly Ed25519PublicKey[]): Ed25519PublicKey[] {
-  return operators.filter(
-    (operator) =>
-      !signed.signatures.some(
-        (entry) =>
-          entry.operator === operator &&
-          verifySignature("cairn/manifest/v1", signed.manifest, operator, entry.signature),
-      ),
+function operatorsOf(manifest: Manifest): Ed25519PublicKey[] {
+  return manifest.members.map((member) => member.operator);
+}
+
+function hasSigned(
+  operator: Ed25519PublicKey,
+  tag: DomainTag,
+  body: unknown,
+  signatures: SignedManifest["signatures"],
+): boolean {
+  return signatures.some(
+    (entry) => entry.operator === operator && verifySignature(tag, body, operator, entry.signature),
   );
 }

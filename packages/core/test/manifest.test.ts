@@ -7,7 +7,9 @@ import {
   isCairnError,
   type Manifest,
   manifestHash,
+  manifestSchema,
   modeQuorum,
+  parseShape,
   spendQuorum,
   verifyGenesis,
   verifySuccessor,
@@ -47,13 +49,13 @@ test("a successor needs the hash of its predecessor and a quorum of its operator
   verifySuccessor(first, signedBy(next, operators.slice(0, 4)));
   assert.throws(
     () => verifySuccessor(first, signedBy(next, operators.slice(0, 3))),
-    (e) => isCairnError(e, "signature-invalid"),
+    (e) => isCairnError(e, "operator-signature-missing"),
   );
   const [one] = operators;
   assert.ok(one);
   assert.throws(
     () => verifySuccessor(first, signedBy(next, [one, one, one, one])),
-    (e) => isCairnError(e, "signature-invalid"),
+    (e) => isCairnError(e, "operator-signature-missing"),
   );
   for (const change of [
     { previous: "00".repeat(32) as never },
@@ -65,6 +67,25 @@ test("a successor needs the hash of its predecessor and a quorum of its operator
       (e) => isCairnError(e, "wrong-manifest"),
     );
   }
+});
+
+test("a successor that loosens waits its predecessor's delay, and one that tightens need not", () => {
+  const owner = namedSigner("owner").publicKey;
+  const first = genesis({ changeDelayMs: 1_000, requesters: [owner] });
+  const next = { ...first, sequence: 1, previous: manifestHash(first), createdAt: 500, effectiveAt: 1_499 };
+  const check = (change: object) =>
+    verifySuccessor(first, signedBy(parseShape(manifestSchema, { ...next, ...change }), operators));
+  const loose = { requesters: [owner, namedSigner("second owner").publicKey] };
+  assert.throws(
+    () => check(loose),
+    (e) => isCairnError(e, "not-yet-valid"),
+  );
+  check({ ...loose, effectiveAt: 1_500 });
+  check({ requesters: [], effectiveAt: 500 });
+  assert.throws(
+    () => check({ effectiveAt: 499 }),
+    (e) => isCairnError(e, "malformed"),
+  );
 });
 
 test("manifests that could not work are refused by name", () => {

@@ -2,8 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import {
+  apiRequestSchema,
   auditEntryHash,
   auditEntrySchema,
+  banLiftSchema,
+  changeCommitSchema,
+  changeProposalHash,
+  changeProposalSchema,
+  changeVoteSchema,
+  checkpointAnchor,
+  checkpointHash,
+  checkpointSchema,
   clusterIdOf,
   concatBytes,
   decodeCanonical,
@@ -12,6 +21,8 @@ import {
   encodeCanonical,
   envelopeHeaderSchema,
   envelopeSchema,
+  fenceAnswerSchema,
+  fenceChallengeSchema,
   fromHex,
   keygenApprovalSchema,
   keygenRequestHash,
@@ -22,13 +33,26 @@ import {
   policyHash,
   policySchema,
   publicPackageHash,
+  readCheckpointAnchor,
   SealingKey,
   sha256Hex,
   signatureHexSchema,
+  signedCheckpointSchema,
+  spendApprovalSchema,
   spendRequestHash,
   spendRequestSchema,
+  syncAnswerSchema,
+  syncRequestSchema,
   toHex,
+  verifyApiRequest,
+  verifyChangeCommit,
+  verifyChangeProposal,
+  verifyCheckpoint,
+  verifyCheckpointChain,
+  verifyFenceAnswer,
   verifySignature,
+  verifySpendApproval,
+  verifySyncAnswer,
   walletIdOf,
   walletRecordSchema,
 } from "../src/index.ts";
@@ -53,6 +77,21 @@ const schemas: Record<string, z.ZodType> = {
   "keygen-approval": keygenApprovalSchema,
   "wallet-record": walletRecordSchema,
   "spend-request": spendRequestSchema,
+  "spend-approval": spendApprovalSchema,
+  "fence-challenge": fenceChallengeSchema,
+  "fence-answer": fenceAnswerSchema,
+  "sync-request": syncRequestSchema,
+  "sync-answer": syncAnswerSchema,
+  "api-request": apiRequestSchema,
+  "ban-lift": banLiftSchema,
+  "change-proposal": changeProposalSchema,
+  "change-proposal-manifest": changeProposalSchema,
+  "change-vote": changeVoteSchema,
+  "change-vote-refusal": changeVoteSchema,
+  "change-commit": changeCommitSchema,
+  checkpoint: checkpointSchema,
+  "checkpoint-next": checkpointSchema,
+  "signed-checkpoint": signedCheckpointSchema,
   "audit-entry": auditEntrySchema,
   "audit-entry-next": auditEntrySchema,
   "envelope-header": envelopeHeaderSchema,
@@ -113,6 +152,66 @@ test("ids in the examples follow from what they name", () => {
     decoded("audit-entry-next", auditEntrySchema).previous,
     auditEntryHash(decoded("audit-entry", auditEntrySchema)),
   );
+});
+
+test("the example approval, fence answer, API request and sync answer belong to what they name", () => {
+  const manifest = decoded("genesis-manifest", manifestSchema);
+  const signature = (name: string) => signatureHexSchema.parse(example(name).signature);
+  const approval = decoded("spend-approval", spendApprovalSchema);
+  const { requestHash, createdAt } = approval;
+  assert.equal(requestHash, example("spend-request").hash);
+  verifySpendApproval(
+    { body: approval, signature: signature("spend-approval") },
+    { manifest, requestHash, now: createdAt, clockSkewMs: 0 },
+  );
+  verifyFenceAnswer(
+    { body: decoded("fence-answer", fenceAnswerSchema), signature: signature("fence-answer") },
+    decoded("fence-challenge", fenceChallengeSchema),
+    manifest,
+  );
+  const call = decoded("api-request", apiRequestSchema);
+  verifyApiRequest(
+    { body: call, signature: signature("api-request") },
+    {
+      cluster: manifest.cluster,
+      me: null,
+      callers: manifest.members.map((member) => member.identity),
+      method: "POST",
+      path: "/registry/heartbeat",
+      body: Buffer.from('{"party_index":1}'),
+      now: call.createdAt,
+      clockSkewMs: 0,
+    },
+  );
+  verifySyncAnswer(decoded("sync-answer", syncAnswerSchema), decoded("sync-request", syncRequestSchema));
+});
+
+test("the example change commits, and the example successor follows its manifest", () => {
+  const manifest = decoded("genesis-manifest", manifestSchema);
+  const inForce = { manifest, manifestHash: manifestHash(manifest), policy: decoded("policy", policySchema) };
+  const commit = decoded("change-commit", changeCommitSchema);
+  verifyChangeCommit(commit, inForce);
+  assert.equal(changeProposalHash(commit.proposal.body), example("change-proposal").hash);
+  assert.equal(commit.votes[0]?.signature, example("change-vote").signature);
+  assert.equal(commit.votes[0]?.body.operatorSignature, example("ban-lift").signature);
+  const proposal = {
+    body: decoded("change-proposal-manifest", changeProposalSchema),
+    signature: signatureHexSchema.parse(example("change-proposal-manifest").signature),
+  };
+  verifyChangeProposal(proposal, inForce);
+});
+
+test("the example checkpoints verify, follow one another, and stand in the example anchor", () => {
+  const manifest = decoded("genesis-manifest", manifestSchema);
+  const signed = decoded("signed-checkpoint", signedCheckpointSchema);
+  verifyCheckpoint(signed, { manifest, manifestHash: manifestHash(manifest) });
+  const { checkpoint } = signed;
+  assert.equal(checkpointHash(checkpoint), example("checkpoint").hash);
+  const next = decoded("checkpoint-next", checkpointSchema);
+  verifyCheckpointChain({ checkpoint, manifest }, { checkpoint: next, manifest });
+  const anchor = decoded("checkpoint-anchor", z.instanceof(Uint8Array));
+  assert.deepEqual(anchor, checkpointAnchor(checkpoint));
+  assert.equal(readCheckpointAnchor(anchor), example("checkpoint").hash);
 });
 
 test("the example envelope opens under its recipient's key to the example payload", async () => {

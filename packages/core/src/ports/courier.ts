@@ -1,5 +1,6 @@
-import type { MessageKind, SealingKey } from "../envelope.ts";
+import type { SealingKey } from "../envelope.ts";
 import type { NodeIndex, SessionId, X25519PublicKey } from "../ids.ts";
+import type { MessageKind } from "../message-kind.ts";
 import type { StoreWrite } from "./node-store.ts";
 import type { PeerStatus } from "./transport.ts";
 

@@ -1,19 +1,15 @@
+import { z } from "zod";
+import { CairnError } from "./error.ts";
 import {
-  CairnError,
   clusterIdSchema,
   ed25519PublicKeySchema,
-  faultsTolerated,
   hashHexSchema,
-  type Manifest,
-  type ManifestHash,
   manifestHashSchema,
-  modeQuorum,
   nodeIndexSchema,
   signatureHexSchema,
   unixMsSchema,
-  verifySignature,
-} from "@cairn/core";
-import { z } from "zod";
+} from "./ids.ts";
+import { type ManifestInForce, requireOperators } from "./manifest.ts";
 
 /** The operators' decision to end a node's bans before their time. */
 export const banLiftSchema = z.strictObject({
@@ -24,7 +20,7 @@ export const banLiftSchema = z.strictObject({
   /** The violations whose bans end: a later ban is not lifted with them. */
   violations: z.array(hashHexSchema).min(1).max(64),
   createdAt: unixMsSchema,
-  /** When it takes effect: whatever loosens does so after a delay. */
+  /** When it takes effect: the manifest's `changeDelayMs` after its creation, or later. */
   effectiveAt: unixMsSchema,
 });
 export type BanLift = z.output<typeof banLiftSchema>;
@@ -39,35 +35,30 @@ export const signedBanLiftSchema = z.strictObject({
 export type SignedBanLift = z.output<typeof signedBanLiftSchema>;
 
 /**
- * Checks that a quorum of the manifest's operators signed exactly this lift.
- * @throws CairnError `wrong-cluster`, `wrong-manifest`, `operator-signature-missing`
+ * Checks a lift but for its signatures.
+ * @throws CairnError `wrong-cluster`, `wrong-manifest`, `not-yet-valid` (takes effect before the delay is over)
  */
-export function verifyBanLift(signed: SignedBanLift, manifest: Manifest, manifestHash: ManifestHash): void {
-  const { lift, signatures } = signed;
+export function checkBanLift(lift: BanLift, { manifest, manifestHash }: ManifestInForce): void {
   if (lift.cluster !== manifest.cluster)
     throw new CairnError("wrong-cluster", "the ban lift is for another cluster");
   if (lift.manifestHash !== manifestHash) {
     throw new CairnError("wrong-manifest", "the ban lift names another manifest than the one in force");
   }
-  const total = manifest.members.length;
-  const needed = Math.max(
-    modeQuorum(manifest.modes.manifest, total),
-    Math.floor((total + faultsTolerated(total)) / 2) + 1,
-  );
-  const valid = manifest.members.filter(({ operator }) =>
-    signatures.some(
-      (entry) =>
-        entry.operator === operator && verifySignature("cairn/ban/v1", lift, operator, entry.signature),
-    ),
-  ).length;
-  if (valid < needed) {
-    throw new CairnError(
-      "operator-signature-missing",
-      `${valid} operators signed the ban lift; it needs ${needed}`,
-      {
-        valid,
-        needed,
-      },
-    );
+  const earliest = lift.createdAt + manifest.changeDelayMs;
+  if (lift.effectiveAt < earliest) {
+    throw new CairnError("not-yet-valid", "the ban lift takes effect before the manifest's delay is over", {
+      effectiveAt: lift.effectiveAt,
+      earliest,
+    });
   }
+}
+
+/**
+ * Checks that a quorum of the manifest's operators signed exactly this lift.
+ * @throws CairnError `wrong-cluster`, `wrong-manifest`, `not-yet-valid`, `operator-signature-missing`
+ */
+export function verifyBanLift({ lift, signatures }: SignedBanLift, inForce: ManifestInForce): void {
+  checkBanLift(lift, inForce);
+  const { manifest } = inForce;
+  requireOperators(manifest, manifest.modes.manifest, "cairn/ban/v1", lift, signatures);
 }

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  compareFence,
+  decodeCanonical,
+  encodeCanonical,
+  type FenceAnswer,
+  type FenceChallenge,
+  fenceAnswerSchema,
+  isCairnError,
+  judgeFence,
+  signFenceAnswer,
+  verifyFenceAnswer,
+} from "../src/index.ts";
+import { alterations, refuses } from "../test-support/index.ts";
+import { hash, inForceOf, NOW, node, nodeKey } from "./small-cluster.ts";
+
+const { manifest } = inForceOf();
+const challenge: FenceChallenge = {
+  version: 1,
+  cluster: manifest.cluster,
+  challenger: node(1),
+  node: node(2),
+  nonce: hash("nonce"),
+};
+const answer: FenceAnswer = {
+  version: 1,
+  cluster: manifest.cluster,
+  node: node(2),
+  challenger: node(1),
+  nonce: hash("nonce"),
+  position: { epoch: 3, burnCounter: 40, auditLength: 500 },
+  auditHead: hash("head"),
+  answeredAt: NOW,
+};
+const check = (body: FenceAnswer, signer = nodeKey(2), to = challenge) =>
+  verifyFenceAnswer(signFenceAnswer(body, signer), to, manifest);
+
+test("an answer counts for the challenge that it answers, once, and for no other", () => {
+  check(answer);
+  refuses("replayed", () => check(answer, nodeKey(2), { ...challenge, nonce: hash("later") }));
+  refuses("replayed", () => check({ ...answer, nonce: hash("earlier") }));
+  refuses("wrong-recipient", () => check({ ...answer, challenger: node(3) }));
+  refuses("wrong-recipient", () => check({ ...answer, node: node(3) }));
+  refuses("signature-invalid", () => check(answer, nodeKey(2), { ...challenge, node: node(3) }));
+  refuses("wrong-cluster", () => check({ ...answer, cluster: hash("other") }));
+  refuses("signature-invalid", () => check(answer, nodeKey(3)));
+});
+
+test("no field of a signed answer can be altered", () => {
+  const signed = signFenceAnswer(answer, nodeKey(2));
+  for (const { path, altered } of alterations(answer)) {
+    assert.throws(
+      () => verifyFenceAnswer({ ...signed, body: altered }, challenge, manifest),
+      isCairnError,
+      path,
+    );
+  }
+});
+
+test("answers survive canonical bytes, and what is below zero is no position", () => {
+  assert.deepEqual(decodeCanonical(fenceAnswerSchema, encodeCanonical(answer)), answer);
+  for (const field of ["epoch", "burnCounter", "auditLength"] as const) {
+    const bad = { ...answer, position: { ...answer.position, [field]: -1 } };
+    refuses("malformed", () => decodeCanonical(fenceAnswerSchema, encodeCanonical(bad)));
+  }
+});
+
+const positions = fc.record({ epoch: fc.nat(3), burnCounter: fc.nat(3), auditLength: fc.nat(3) });
+
+test("positions are ordered by epoch, then burn counter, then audit length", () => {
+  const key = (p: { epoch: number; burnCounter: number; auditLength: number }) =>
+    p.epoch * 100 + p.burnCounter * 10 + p.auditLength;
+  fc.assert(
+    fc.property(positions, positions, (a, b) => {
+      assert.equal(Math.sign(compareFence(a, b)), Math.sign(key(a) - key(b)));
+      const judged = judgeFence(
+        { position: b, auditHead: hash("head") },
+        { position: a, auditHead: hash("head") },
+      );
+      assert.equal(judged, key(a) < key(b) ? "behind" : "current");
+    }),
+  );
+});
+
+test("a node that answers from a snapshot is behind, and one that grew a second log has forked", () => {
+  const known = { position: answer.position, auditHead: answer.auditHead };
+  assert.equal(judgeFence(null, answer), "current");
+  assert.equal(judgeFence(known, answer), "current");
+  assert.equal(judgeFence(known, { ...answer, auditHead: hash("other") }), "forked");
+  const back = { ...answer.position, burnCounter: 39, auditLength: 900 };
+  assert.equal(judgeFence(known, { ...answer, position: back }), "behind");
+  const restored = { epoch: 4, burnCounter: 0, auditLength: 0 };
+  assert.equal(judgeFence(known, { ...answer, position: restored }), "current");
+});
