@@ -32,6 +32,9 @@ const reasons: Readonly<Record<string, string>> = {
   // Of coins and chain
   "coin-reserved": "Another spend holds its coins; it is tried again in the next round.",
   "lineage-open": "An earlier spend of the same lineage may still be paid.",
+  displaced: "Another spend that wanted the same coins or limits went first.",
+  voided: "So many nodes gave it up that it can't be signed any more.",
+  conflicted: "Another payment, six blocks deep, spent one of its coins.",
   "coin-spent": "Another transaction spends one of its coins.",
   "chain-unavailable": "The node's chain source can't be reached.",
   "chain-answer-invalid": "The node's chain source gives answers that contradict themselves.",

@@ -1,8 +1,10 @@
 import type { ChainSource } from "@cairn/bitcoin";
 import { type Clock, fromHex, type IntentHash, isCairnError, type NodeIndex, type Timer } from "@cairn/core";
+import type { LiveSpend } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
-import { type LiveSpend, SETTLED_DEPTH, type SpendDesk } from "./spend-desk.ts";
+import type { SpendDesk } from "./spend-desk.ts";
 import { readMetadata } from "./spend-metadata.ts";
+import { SETTLED_DEPTH } from "./stored-spends.ts";
 
 export interface ChainWatchOptions {
   readonly me: NodeIndex;
@@ -176,7 +178,7 @@ export class ChainWatch {
     const approved = live.row.certificate !== null && live.row.signedTx === null;
     if (approved && spentBy.some((spend) => spend.spent && spend.by === txid)) {
       const raw = await chain.rawTransaction(txid);
-      return loop.run((batch) => spends.met(batch, hash, raw));
+      return loop.run((batch) => spends.signatures.met(batch, hash, raw));
     }
     let depth = 0;
     for (const spend of spentBy) {

@@ -408,17 +408,17 @@ export class NodeRuntime {
     const { kind, session, payload } = message;
     switch (kind) {
       case "intent":
-        return this.spends.onIntent(from, payload);
+        return this.spends.inbox.onIntent(from, payload);
       case "vote":
-        return this.spends.onVote(from, payload);
+        return this.spends.inbox.onVote(from, payload);
       case "deferral":
-        return this.spends.onDeferral(from, payload);
+        return this.spends.inbox.onDeferral(from, payload);
       case "void":
-        return this.spends.onVoid(from, payload);
+        return this.spends.inbox.onVoid(from, payload);
       case "certificate":
-        return this.spends.onCertificate(from, payload);
+        return this.spends.inbox.onCertificate(from, payload);
       case "final":
-        return this.spends.onFinal(from, payload);
+        return this.spends.signatures.onFinal(from, payload);
       case "evidence":
         return this.bans.onEvidence(from, payload);
       case "keygen-request":

@@ -152,7 +152,8 @@ export class SignDesk {
       if (spends.get(hash)?.row.signedTx !== null) return;
       const observed = this.#plans.get(hash)?.observed;
       const signers = observed?.session === session ? observed.signers : [];
-      if (spends.takeSigned(batch, hash, signed.body.signatures, signers)) this.#forget(batch, hash);
+      if (spends.signatures.takeIfValid(batch, hash, signed.body.signatures, signers))
+        this.#forget(batch, hash);
       else forged(batch, from, session);
     });
   }
@@ -417,7 +418,7 @@ export class SignDesk {
       finished: (batch, result) => {
         if (result.kind !== "signatures") return;
         batch.assign(this.#ledger, endAttempt(this.#ledger.value, proposal.sessionId));
-        spends.signed(batch, hash, result.signatures, proposal.signers, true);
+        spends.signatures.take(batch, hash, result.signatures, proposal.signers, true);
         this.#forget(batch, hash);
       },
       ended: (batch, end) => {

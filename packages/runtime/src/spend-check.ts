@@ -1,4 +1,4 @@
-import { bitcoinErrorReason, type ChainSource, type CheckedSpend, checkPsbt } from "@cairn/bitcoin";
+import { bitcoinErrorReason, type ChainSource, type CheckedSpend, checkPsbtInTurns } from "@cairn/bitcoin";
 import type { Intent } from "@cairn/consensus";
 import { CairnError, isCairnError } from "@cairn/core";
 import type { WalletBook } from "./wallet-book.ts";
@@ -35,7 +35,7 @@ export async function checkSpend(
       modules.chain.tip(),
       modules.wallets.view(intent.wallet, SCAN_AGE_MS),
     ]);
-    const checked = checkPsbt(intent.psbt, {
+    const checked = await checkPsbtInTurns(intent.psbt, {
       descriptor: wallet.descriptor,
       request: intent.request.body,
       tipHeight: tip.height,

@@ -1,0 +1,134 @@
+import {
+  buildPsbt,
+  type ChainSource,
+  decodeAddress,
+  deriveKey,
+  encodePsbt,
+  feeRatePerKvb,
+  pickFeeRate,
+  selectCoins,
+  type WalletCoin,
+} from "@cairn/bitcoin";
+import { checkIntent, type Intent } from "@cairn/consensus";
+import {
+  CairnError,
+  type Clock,
+  type NodeStore,
+  outpointText,
+  type Random,
+  type SignatureHex,
+  type SpendRequest,
+} from "@cairn/core";
+import type { LiveSpends } from "./live-spends.ts";
+import type { SpendClaims } from "./spend-claims.ts";
+import { findLineage } from "./spend-lineage.ts";
+import { intentContext, type SpendOptions } from "./spend-options.ts";
+import type { WalletBook } from "./wallet-book.ts";
+
+export interface SpendBuilderModules {
+  readonly store: Pick<NodeStore, "transactionOfRequest">;
+  readonly chain: ChainSource;
+  readonly wallets: WalletBook;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly live: LiveSpends;
+  readonly claims: SpendClaims;
+}
+
+/** Fee rate on networks that have no estimates, such as a fresh regtest. */
+const FALLBACK_RATE = feeRatePerKvb(2_000n);
+const RATE_CEILING = feeRatePerKvb(500_000n);
+const FEE_TARGET_BLOCKS = 6;
+
+/** Makes an intent of what an owner asks for: picks coins that nothing else wants, and builds the PSBT. */
+export class SpendBuilder {
+  readonly #options: SpendOptions;
+  readonly #modules: SpendBuilderModules;
+
+  constructor(options: SpendOptions, modules: SpendBuilderModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  /** @throws CairnError for everything that is wrong with the request, or with the wallet's means */
+  async intentFor(request: SpendRequest, signature: SignatureHex | null): Promise<Intent> {
+    const { manifest, manifestHash, protocolVersions } = this.#options;
+    const now = this.#modules.clock.now();
+    if (request.expiry <= now) {
+      throw new CairnError("expired", "the request has expired; sign a new one", {
+        expiry: request.expiry,
+        now,
+      });
+    }
+    const draft: Intent = {
+      version: 1,
+      cluster: manifest.cluster,
+      request: { body: request, signature },
+      psbt: Uint8Array.of(0),
+      wallet: request.wallet,
+      manifestHash,
+      policyVersion: manifest.policyVersion,
+      protocolVersion: Math.max(
+        ...protocolVersions.filter((version) => manifest.protocolVersions.includes(version)),
+      ),
+      createdAt: now,
+    };
+    checkIntent(draft, intentContext(this.#options, now));
+    return { ...draft, psbt: new Uint8Array(await this.#psbt(request)) };
+  }
+
+  async #psbt(request: SpendRequest): Promise<Uint8Array> {
+    const { chain, wallets, random, store } = this.#modules;
+    const { descriptor } = wallets.get(request.wallet);
+    const recipients = request.outputs.map(({ address, amountSats }) => ({
+      script: decodeAddress(address, request.network).script,
+      amountSats,
+    }));
+    const [tip, view, estimates] = await Promise.all([
+      chain.tip(),
+      wallets.view(request.wallet, 0),
+      request.feeRateSatsPerKvb === null ? chain.feeEstimates() : [],
+    ]);
+    const lineage = await findLineage(request, store);
+    const taken = new Set(this.#modules.claims.coinsBeside(lineage));
+    const ours: WalletCoin[] = [];
+    for (const { row } of this.#modules.live.all()) {
+      if (row.state === "rejected" || row.wallet !== request.wallet) continue;
+      const coins = row.outpoints.map(outpointText);
+      if (row.lineage !== lineage) for (const coin of coins) taken.add(coin);
+      else ours.push(...view.coins.filter((coin) => coins.includes(outpointText(coin.outpoint))).slice(0, 1));
+    }
+    const change = deriveKey(descriptor, [1, view.nextChangeIndex]);
+    const selection = selectCoins(
+      {
+        kind: descriptor.kind,
+        coins: view.coins.filter((coin) => !taken.has(outpointText(coin.outpoint))),
+        required: ours,
+        recipients,
+        changeScript: change.script,
+        feeRate:
+          request.feeRateSatsPerKvb === null
+            ? pickFeeRate(estimates, FEE_TARGET_BLOCKS, { fallback: FALLBACK_RATE, ceiling: RATE_CEILING })
+            : feeRatePerKvb(BigInt(request.feeRateSatsPerKvb)),
+        maxFeeSats: request.maxFeeSats,
+      },
+      { random },
+    );
+    return encodePsbt(
+      buildPsbt({
+        descriptor,
+        coins: selection.coins.map(({ previousTransaction, outpoint, path }) => ({
+          previousTransaction,
+          vout: outpoint.vout,
+          path,
+        })),
+        recipients,
+        change:
+          selection.changeSats === undefined
+            ? undefined
+            : { amountSats: selection.changeSats, index: view.nextChangeIndex, position: recipients.length },
+        lockTime: tip.height,
+      }),
+    );
+  }
+}

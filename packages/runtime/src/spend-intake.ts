@@ -1,0 +1,168 @@
+import { parsePsbt, unsignedTransactionId } from "@cairn/bitcoin";
+import { type Intent, initial, intentHash, signedVoteSchema } from "@cairn/consensus";
+import {
+  CairnError,
+  type Clock,
+  decodeCanonical,
+  encodeCanonical,
+  type IntentHash,
+  isCairnError,
+  type LineageId,
+  type NodeIndex,
+  type NodeStore,
+  outpointText,
+  type RequestHash,
+  type Sats,
+  spendRequestHash,
+  type TransactionRow,
+  type Txid,
+} from "@cairn/core";
+import type { EarlyEvents } from "./early-events.ts";
+import type { LiveSpends } from "./live-spends.ts";
+import type { Loop } from "./loop.ts";
+import { otherMembers } from "./other-members.ts";
+import { peerMessage } from "./peer-message.ts";
+import { findLineage } from "./spend-lineage.ts";
+import { readMetadata, writeMetadata } from "./spend-metadata.ts";
+import type { SpendOptions } from "./spend-options.ts";
+import type { SpendVoting } from "./spend-voting.ts";
+
+export interface SpendIntakeModules {
+  readonly loop: Loop;
+  readonly store: Pick<NodeStore, "transactionOfRequest" | "votes">;
+  readonly clock: Clock;
+  readonly live: LiveSpends;
+  readonly early: EarlyEvents;
+  readonly voting: SpendVoting;
+}
+
+/** Open intents that one peer may have made at a time, and how many of them for one request. */
+const MAX_OPEN_PER_PEER = 256;
+const MAX_OPEN_PER_REQUEST = 8;
+
+/** Takes intents in, this node's own and those of peers: stores them and opens voting on them. */
+export class SpendIntake {
+  readonly #options: SpendOptions;
+  readonly #modules: SpendIntakeModules;
+
+  constructor(options: SpendOptions, modules: SpendIntakeModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  /**
+   * One peer must not fill this node's memory, nor wear it out with variants of one request.
+   * @throws CairnError `rate-limited`, `busy`
+   */
+  checkQuota(from: NodeIndex, request: RequestHash): void {
+    let open = 0;
+    let same = 0;
+    for (const { row } of this.#modules.live.all()) {
+      if (row.certificate !== null || readMetadata(row.metadata).receiver !== from) continue;
+      open += 1;
+      if (row.request === request) same += 1;
+    }
+    if (same >= MAX_OPEN_PER_REQUEST) {
+      throw new CairnError("rate-limited", "the node made too many intents of one request", { node: from });
+    }
+    if (open >= MAX_OPEN_PER_PEER) {
+      throw new CairnError("busy", "too many intents of that node are open here; send it again later", {
+        node: from,
+      });
+    }
+  }
+
+  /**
+   * Stores an intent that passed its checks, sends it to all where it is this node's own, and opens voting.
+   * @throws CairnError `busy` where a peer's intent replaces what is not here yet, `coin-reserved` where another request of this
+   * node was faster
+   */
+  async insert(intent: Intent, from: NodeIndex): Promise<TransactionRow> {
+    const { loop, live, early, voting, store, clock } = this.#modules;
+    const own = from === this.#options.me;
+    const hash = intentHash(intent);
+    const lineage = await findLineage(intent.request.body, store).catch((error: unknown) => {
+      if (own || !isCairnError(error, "not-found")) throw error;
+      throw new CairnError("busy", "what the request replaces is not here yet; send the intent again", {
+        intent: hash,
+      });
+    });
+    const row = rowOf(intent, hash, lineage, from, clock.now());
+    const votes = await store.votes(hash);
+    return loop.run((batch) => {
+      const known = live.get(hash);
+      if (known !== undefined) return known.row;
+      if (own) this.#refuseSharedCoins(row);
+      live.add(batch, {
+        intent,
+        row,
+        voting: initial({ intent: hash, expiry: row.expiry }),
+        checked: null,
+        reserved: false,
+        voiding: false,
+      });
+      batch.audit("intent-stored", hash, { from, request: row.request, txid: row.txid });
+      if (own) {
+        const others = otherMembers(this.#options.manifest, this.#options.me);
+        batch.post(others, `intent/${hash}`, peerMessage("intent", row.intentBody));
+      }
+      voting.step(batch, hash, { kind: "open" });
+      for (const vote of votes) {
+        const signed = decodeCanonical(signedVoteSchema, vote.body);
+        voting.step(batch, hash, { kind: "vote", from: vote.voter, vote: signed }, true);
+      }
+      for (const { event } of early.take(batch, hash)) {
+        voting.step(batch, hash, event, event.kind === "vote");
+      }
+      return row;
+    });
+  }
+
+  /** Two requests that reach this node at once must not choose the same coins. */
+  #refuseSharedCoins(wanted: TransactionRow): void {
+    const coins = wanted.outpoints.map(outpointText);
+    for (const { row } of this.#modules.live.all()) {
+      if (row.lineage === wanted.lineage || row.state === "rejected") continue;
+      if (!row.outpoints.some((outpoint) => coins.includes(outpointText(outpoint)))) continue;
+      throw new CairnError("coin-reserved", "another request took these coins just now; ask again", {
+        by: row.intent,
+      });
+    }
+  }
+}
+
+function rowOf(
+  intent: Intent,
+  hash: IntentHash,
+  lineage: LineageId,
+  receiver: NodeIndex,
+  now: TransactionRow["firstSeenAt"],
+): TransactionRow {
+  const request = intent.request.body;
+  const { transaction } = parsePsbt(intent.psbt);
+  return {
+    intent: hash,
+    txid: unsignedTransactionId(transaction) as Txid,
+    request: spendRequestHash(request),
+    lineage,
+    wallet: intent.wallet,
+    state: "pending",
+    reason: null,
+    intentBody: encodeCanonical(intent),
+    certificate: null,
+    signedTx: null,
+    recipient: request.outputs[0]?.address ?? "",
+    amountSats: request.outputs.reduce((sum, output) => sum + output.amountSats, 0n) as Sats,
+    feeSats: 0n as Sats,
+    outpoints: transaction.inputs.map(({ txid, vout }) => ({ txid, vout })),
+    metadata: writeMetadata({ receiver, signers: [], timings: {} }),
+    createdAt: intent.createdAt,
+    updatedAt: now,
+    expiry: request.expiry,
+    firstSeenAt: now,
+    confirmedAt: null,
+    confirmations: 0,
+    blockHeight: null,
+    blockHash: null,
+  };
+}

@@ -1,0 +1,141 @@
+import type { ChainSource, CheckedSpend } from "@cairn/bitcoin";
+import type { Verdict } from "@cairn/consensus";
+import { CairnError, type Clock, type IntentHash, type LineageId, type SpendRequest } from "@cairn/core";
+import { evaluate, type Policy, type PolicyVerdict } from "@cairn/policy";
+import type { LiveSpends } from "./live-spends.ts";
+import type { Loop } from "./loop.ts";
+import { checkSpend, type SpendCheck } from "./spend-check.ts";
+import type { SpendClaims } from "./spend-claims.ts";
+import type { WalletBook } from "./wallet-book.ts";
+
+export interface SpendJudgeModules {
+  readonly loop: Loop;
+  readonly chain: ChainSource;
+  readonly wallets: WalletBook;
+  readonly clock: Clock;
+  readonly live: LiveSpends;
+  readonly claims: SpendClaims;
+}
+
+/** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
+export class SpendJudge {
+  readonly #policy: Policy;
+  readonly #modules: SpendJudgeModules;
+
+  constructor(policy: Policy, modules: SpendJudgeModules) {
+    this.#policy = policy;
+    this.#modules = modules;
+  }
+
+  /** Holds a spend's PSBT against its request and this node's chain source. */
+  check(hash: IntentHash): Promise<SpendCheck> {
+    const { chain, wallets, live } = this.#modules;
+    return checkSpend(live.of(hash).intent, { chain, wallets });
+  }
+
+  /** Policy and reservations, against memory as it is now. */
+  verdict(hash: IntentHash, check: SpendCheck): Verdict {
+    if (check.kind === "fault") return { kind: "reject", code: check.code, blocking: [] };
+    if (check.kind === "wait") return { kind: "defer", code: check.code, blocking: [] };
+    const { clock, claims } = this.#modules;
+    const live = this.#modules.live.of(hash);
+    const policy = evaluate(this.#policy, {
+      history: claims.history(),
+      request: live.intent.request.body,
+      lineage: live.row.lineage,
+      feeSats: check.checked.feeSats,
+      vbytes: check.checked.vsize,
+      approvals: [],
+      now: clock.now(),
+    });
+    const strictest = policy.rules.find((rule) => rule.decision === policy.decision);
+    if (policy.decision === "deny")
+      return { kind: "reject", code: `policy-${strictest?.rule ?? "denied"}`, blocking: [] };
+    if (policy.decision === "wait") {
+      const blocking = policy.rules.flatMap((rule) => rule.blocking);
+      return this.#deferred(`policy-${strictest?.rule ?? "waits"}`, blocking);
+    }
+    const claimed = claims.weigh(hash);
+    switch (claimed.kind) {
+      case "refused":
+        return { kind: "reject", code: claimed.code, blocking: [] };
+      case "conflict":
+        return this.#deferred(claimed.code, claimed.blocking);
+      case "reserved":
+        return { kind: "approve" };
+    }
+  }
+
+  /** What this node's policy says of a spend, with nothing reserved. */
+  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict {
+    return evaluate(this.#policy, {
+      history: this.#modules.claims.history(),
+      request,
+      lineage: "" as LineageId,
+      feeSats: request.maxFeeSats,
+      vbytes: Number.MAX_SAFE_INTEGER,
+      approvals: [],
+      now: this.#modules.clock.now(),
+    });
+  }
+
+  /** Reads a spend's PSBT for its signatures, whatever policy says; null where that is not possible now. */
+  async read(hash: IntentHash): Promise<CheckedSpend | null> {
+    const { live, loop } = this.#modules;
+    const check = await this.check(hash);
+    if (check.kind !== "ok") return null;
+    await loop.run((batch) => {
+      if (live.has(hash)) live.set(batch, hash, { checked: check.checked });
+    });
+    return check.checked;
+  }
+
+  /**
+   * Has this node check a certified spend for itself and reserve for it, before its first Ack (architecture §5.3).
+   * @throws CairnError with the reason for which it does not take part
+   */
+  async approve(hash: IntentHash): Promise<CheckedSpend> {
+    const { live, loop, claims } = this.#modules;
+    const known = this.#notGivenUp(hash);
+    if (known.reserved && known.checked !== null) return known.checked;
+    const check = await this.check(hash);
+    if (check.kind !== "ok") {
+      throw new CairnError(check.kind === "wait" ? "chain-unavailable" : "psbt-invalid", check.message, {
+        reason: check.code,
+      });
+    }
+    return loop.run((batch) => {
+      this.#notGivenUp(hash);
+      live.set(batch, hash, { checked: check.checked });
+      const verdict = this.verdict(hash, check);
+      switch (verdict.kind) {
+        case "approve":
+          claims.hold(batch, hash);
+          return check.checked;
+        case "reject":
+          throw new CairnError("policy-denied", "this node's policy does not allow the spend", {
+            rule: verdict.code,
+          });
+        case "defer":
+          throw new CairnError("coin-reserved", "another spend holds its coins or limits", {
+            reason: verdict.code,
+          });
+      }
+    });
+  }
+
+  #notGivenUp(hash: IntentHash) {
+    const live = this.#modules.live.of(hash);
+    if (live.voiding) throw new CairnError("wrong-state", "this node gave the spend up", { intent: hash });
+    return live;
+  }
+
+  #deferred(code: string, blocking: readonly IntentHash[]): Verdict {
+    const { claims } = this.#modules;
+    return {
+      kind: "defer",
+      code,
+      blocking: blocking.map((intent) => ({ intent, certified: claims.isFirm(intent) })),
+    };
+  }
+}

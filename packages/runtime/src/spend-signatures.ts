@@ -1,0 +1,147 @@
+import { finalizeSpend } from "@cairn/bitcoin";
+import {
+  CairnError,
+  type Clock,
+  decodeCanonical,
+  encodeCanonical,
+  type IntentHash,
+  isCairnError,
+  type NodeIndex,
+  type NodeStore,
+  toHex,
+} from "@cairn/core";
+import { z } from "zod";
+import type { RecordViolation } from "./faulty-intents.ts";
+import type { LiveSpends } from "./live-spends.ts";
+import type { Batch, Loop } from "./loop.ts";
+import { otherMembers } from "./other-members.ts";
+import { peerMessage } from "./peer-message.ts";
+import type { SpendJudge } from "./spend-judge.ts";
+import { readMetadata } from "./spend-metadata.ts";
+import type { SpendOptions } from "./spend-options.ts";
+import type { SpendVoting } from "./spend-voting.ts";
+
+export interface SpendSignaturesModules {
+  readonly loop: Loop;
+  readonly store: Pick<NodeStore, "transaction">;
+  readonly clock: Clock;
+  readonly live: LiveSpends;
+  readonly judge: SpendJudge;
+  readonly voting: SpendVoting;
+  /** The signed transaction is durable: it may be published. */
+  readonly signed: (hash: IntentHash) => void;
+  readonly violation: RecordViolation;
+}
+
+/** Payload of a `final` message: a transaction's signatures, which every receiver verifies for itself. */
+const finalSchema = z.strictObject({
+  version: z.literal(1),
+  intentHash: z.string().regex(/^[0-9a-f]{64}$/),
+  signers: z.array(z.number().int().min(1).max(255)).max(255),
+  signatures: z.array(z.instanceof(Uint8Array)).min(1).max(1024),
+});
+
+/** Signed transactions: from a session of this node, by a peer's word, or met on the chain. */
+export class SpendSignatures {
+  readonly #options: SpendOptions;
+  readonly #modules: SpendSignaturesModules;
+
+  constructor(options: SpendOptions, modules: SpendSignaturesModules) {
+    this.#options = options;
+    this.#modules = modules;
+  }
+
+  /**
+   * Takes signatures that a session made or a peer sent, which changes nothing where the spend is signed already.
+   * @param own a session of this node made them: all others are told
+   * @throws CairnError `signature-invalid` and what else they fail; nothing is changed then
+   */
+  take(
+    batch: Batch,
+    hash: IntentHash,
+    signatures: readonly Uint8Array[],
+    signers: readonly NodeIndex[],
+    own: boolean,
+  ): void {
+    const { live, clock, voting } = this.#modules;
+    const { row, checked } = live.of(hash);
+    if (row.signedTx !== null) return;
+    if (checked === null)
+      throw new CairnError("wrong-state", "the spend was not checked here", { intent: hash });
+    const final = finalizeSpend(checked, signatures);
+    const now = clock.now();
+    live.update(batch, hash, { state: "signed", signedTx: final.hex, reason: null }, (metadata) => ({
+      ...metadata,
+      signers,
+      timings: { ...metadata.timings, signed: now - row.createdAt },
+    }));
+    batch.audit("transaction-signed", hash, { txid: final.txid, signers: signers.join(",") });
+    voting.step(batch, hash, { kind: "submitted" });
+    if (own) {
+      const others = otherMembers(this.#options.manifest, this.#options.me);
+      const body = encodeCanonical({ version: 1, intentHash: hash, signers, signatures });
+      batch.post(others, `final/${hash}`, peerMessage("final", body));
+    }
+    batch.afterwards(() => this.#modules.signed(hash));
+  }
+
+  /** Takes a peer's signatures. @returns false where they do not verify; nothing is changed then */
+  takeIfValid(
+    batch: Batch,
+    hash: IntentHash,
+    signatures: readonly Uint8Array[],
+    signers: readonly NodeIndex[],
+  ): boolean {
+    try {
+      this.take(batch, hash, signatures, signers, false);
+      return true;
+    } catch (error) {
+      if (!isCairnError(error, "signature-invalid")) throw error;
+      return false;
+    }
+  }
+
+  /** The chain holds a spend's transaction, whose signatures this node was never told: it is paid all the same. */
+  met(batch: Batch, hash: IntentHash, rawTransaction: Uint8Array): void {
+    const { live, voting } = this.#modules;
+    const row = live.get(hash)?.row;
+    if (row === undefined || row.signedTx !== null) return;
+    live.update(batch, hash, { state: "signed", signedTx: toHex(rawTransaction), reason: null });
+    batch.audit("transaction-met", hash, { txid: row.txid });
+    voting.step(batch, hash, { kind: "submitted" });
+  }
+
+  /** A peer says that the transaction is signed. Wrong signatures are named: an honest node verifies what it sends. */
+  async onFinal(from: NodeIndex, payload: Uint8Array): Promise<void> {
+    const { live, loop, judge, store } = this.#modules;
+    const final = decodeCanonical(finalSchema, payload);
+    const hash = final.intentHash as IntentHash;
+    const signers = final.signers as NodeIndex[];
+    const known = live.get(hash);
+    if (known === undefined && (await store.transaction({ intent: hash })) === null) {
+      throw new CairnError("busy", "this node has not seen the intent yet; send it again", { intent: hash });
+    }
+    if (known === undefined) return;
+    if (known.row.signedTx !== null) return this.#nameSigners(hash, signers);
+    const checked = known.checked ?? (await judge.read(hash));
+    if (checked === null) {
+      throw new CairnError("busy", "this node could not check the transaction yet; send it again", {
+        intent: hash,
+      });
+    }
+    await loop.run((batch) => {
+      if (this.takeIfValid(batch, hash, final.signatures, signers)) return;
+      this.#modules.violation(batch, { type: "InvalidSignature", node: from, evidence: null }, hash);
+    });
+  }
+
+  /** Notes who signed, by a peer's word, where this node came by the transaction without being told. */
+  #nameSigners(hash: IntentHash, signers: readonly NodeIndex[]): Promise<void> {
+    const { live, loop } = this.#modules;
+    return loop.run((batch) => {
+      const row = live.get(hash)?.row;
+      if (row === undefined || readMetadata(row.metadata).signers.length > 0) return;
+      live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
+    });
+  }
+}

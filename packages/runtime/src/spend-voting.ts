@@ -1,0 +1,311 @@
+import {
+  type Certificate,
+  type Deferral,
+  FIRST_ROUND,
+  grantIdOf,
+  mayVoid,
+  signVoid,
+  signVote,
+  step,
+  type VotingContext,
+  type VotingEffect,
+  type VotingEvent,
+  type VotingState,
+} from "@cairn/consensus";
+import {
+  type Clock,
+  encodeCanonical,
+  type IntentHash,
+  type NodeIndex,
+  type NodeStore,
+  type Signer,
+  type TransactionRow,
+  type TransactionState,
+} from "@cairn/core";
+import { atTime } from "./at-time.ts";
+import type { FaultyIntents, RecordViolation } from "./faulty-intents.ts";
+import type { LiveSpends } from "./live-spends.ts";
+import type { Batch, Loop } from "./loop.ts";
+import { otherMembers } from "./other-members.ts";
+import { peerMessage } from "./peer-message.ts";
+import type { SpendClaims } from "./spend-claims.ts";
+import type { SpendJudge } from "./spend-judge.ts";
+import { intentContext, type SpendOptions } from "./spend-options.ts";
+import { storeTally } from "./store-tally.ts";
+import { unawaited } from "./unawaited.ts";
+
+export interface SpendVotingModules {
+  readonly loop: Loop;
+  readonly store: Pick<NodeStore, "sessions">;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly live: LiveSpends;
+  readonly claims: SpendClaims;
+  readonly judge: SpendJudge;
+  readonly faulty: FaultyIntents;
+  /** A certificate is durable: signing may begin. */
+  readonly certified: (hash: IntentHash) => void;
+  /** Whether a signing session for it lives here. */
+  readonly signing: (hash: IntentHash) => boolean;
+  readonly violation: RecordViolation;
+  readonly report: (cause: unknown) => void;
+}
+
+type EffectOf<Kind extends VotingEffect["kind"]> = Extract<VotingEffect, { readonly kind: Kind }>;
+
+const rowStates: Record<VotingState["name"], TransactionState | null> = {
+  Initial: "pending",
+  Collecting: "voting",
+  ThresholdReached: "approved",
+  Submitted: null,
+  Confirmed: null,
+  Rejected: "rejected",
+  AbortedTimeout: "aborted-timeout",
+  AbortedByzantine: "aborted-byzantine",
+  Voided: "failed",
+  Dead: "failed",
+};
+
+/** States that say why a spend was never paid. */
+const endedStates: ReadonlySet<TransactionState> = new Set<TransactionState>([
+  "rejected",
+  "expired",
+  "replaced",
+  "aborted-byzantine",
+  "aborted-timeout",
+]);
+
+/** Feeds the voting machine of each spend, and carries out what the machines ask for. */
+export class SpendVoting {
+  readonly #options: SpendOptions;
+  readonly #modules: SpendVotingModules;
+  readonly #others: readonly NodeIndex[];
+
+  constructor(options: SpendOptions, modules: SpendVotingModules) {
+    this.#options = options;
+    this.#modules = modules;
+    this.#others = otherMembers(options.manifest, options.me);
+  }
+
+  /** What the machines are told with every event. */
+  context(): VotingContext {
+    const { me, roundMs } = this.#options;
+    return { me, roundMs, ...intentContext(this.#options, this.#modules.clock.now()) };
+  }
+
+  /**
+   * Feeds an event to a spend's machine; one that lives here no more takes nothing in.
+   * @param stored the vote in `event` has its row already: it came before its intent
+   */
+  step(batch: Batch, hash: IntentHash, event: VotingEvent, stored = false): void {
+    const { live, clock } = this.#modules;
+    const before = live.get(hash)?.voting;
+    if (before === undefined) return;
+    const { state, effects } = step(before, event, this.context());
+    if (!stored) storeTally(batch, before.tally, state.tally, clock.now());
+    live.set(batch, hash, { voting: state });
+    this.carryOut(batch, hash, effects);
+  }
+
+  /** Carries out what a machine asks for. */
+  carryOut(batch: Batch, hash: IntentHash, effects: readonly VotingEffect[]): void {
+    for (const effect of effects) this.#effect(batch, hash, effect);
+  }
+
+  /** Something came free: spends that wait ask again. */
+  unblock(): void {
+    for (const { row, voting } of this.#modules.live.all()) {
+      if (voting.name === "Collecting" && voting.own.kind === "deferred") {
+        this.#feed(row.intent, { kind: "unblocked" });
+      }
+    }
+  }
+
+  #effect(batch: Batch, hash: IntentHash, effect: VotingEffect): void {
+    const { clock, live } = this.#modules;
+    switch (effect.kind) {
+      case "evaluate":
+        return batch.afterwards(() => this.#later(this.#evaluate(hash, effect.round)));
+      case "cast":
+        return this.#cast(batch, hash, effect);
+      case "defer-notice":
+        return this.#defer(batch, hash, effect);
+      case "certified":
+        return this.#certified(batch, hash, effect.certificate);
+      case "rejected":
+        batch.audit("intent-rejected", hash, {
+          reasons: effect.reasons.map(({ node, reason }) => `${node}:${reason.code}`).join(","),
+        });
+        return live.update(batch, hash, { reason: effect.reasons[0]?.reason.code ?? null });
+      case "sign-void":
+        live.set(batch, hash, { voiding: true });
+        return batch.afterwards(() => this.#later(this.#void(hash)));
+      case "displace":
+        return batch.afterwards(() => {
+          for (const loser of effect.losers) this.#feed(loser, { kind: "displaced", by: hash });
+        });
+      case "dead":
+        return this.#dead(batch, hash);
+      case "violation":
+        return this.#modules.violation(batch, effect, hash);
+      case "round":
+        if (effect.row.round > FIRST_ROUND && effect.row.outcome === "open") this.#relay(batch, hash);
+        return batch.write({ write: "voting-round", row: effect.row });
+      case "arm":
+        return batch.afterwards(() => {
+          atTime(clock, effect.at, () => this.#feed(hash, { kind: "tick" }));
+        });
+      case "state":
+        return this.#named(batch, hash, effect.name);
+    }
+  }
+
+  async #evaluate(hash: IntentHash, round: number): Promise<void> {
+    const { live, loop, judge, faulty } = this.#modules;
+    const check = await judge.check(hash);
+    await loop.run((batch) => {
+      const current = live.get(hash);
+      if (current === undefined) return;
+      if (check.kind === "ok") {
+        live.set(batch, hash, { checked: check.checked });
+        live.update(batch, hash, { feeSats: check.checked.feeSats });
+      }
+      if (check.kind === "fault") faulty.add(batch, hash, current.intent);
+      this.step(batch, hash, { kind: "verdict", round, verdict: judge.verdict(hash, check) });
+    });
+  }
+
+  #cast(batch: Batch, hash: IntentHash, effect: EffectOf<"cast">): void {
+    const { manifest, manifestHash, me } = this.#options;
+    const { round, approve, reason } = effect;
+    if (approve) this.#modules.claims.hold(batch, hash);
+    const vote = signVote(
+      {
+        version: 1,
+        cluster: manifest.cluster,
+        manifestHash,
+        intentHash: hash,
+        round,
+        voter: me,
+        approve,
+        reason,
+      },
+      this.#modules.signer,
+    );
+    batch.audit("vote-cast", hash, { round, approve, reason: reason?.code ?? null });
+    batch.post(this.#others, `vote/${hash}/${round}`, peerMessage("vote", encodeCanonical(vote)));
+    // The machine takes the vote in within the same commit, so the row, the reservation and the outbox are one.
+    this.step(batch, hash, { kind: "vote", from: me, vote });
+  }
+
+  #defer(batch: Batch, hash: IntentHash, effect: EffectOf<"defer-notice">): void {
+    const { manifest, me, recheckMs } = this.#options;
+    const { round, code, blocking } = effect;
+    const deferral: Deferral = {
+      version: 1,
+      cluster: manifest.cluster,
+      intentHash: hash,
+      round,
+      node: me,
+      code,
+      blocking: [...blocking],
+    };
+    batch.audit("vote-deferred", hash, { round, code });
+    batch.send(this.#others, peerMessage("deferral", encodeCanonical(deferral)));
+    this.#modules.clock.after(recheckMs, () => this.#feed(hash, { kind: "unblocked" }));
+    this.#modules.live.update(batch, hash, { reason: code });
+  }
+
+  #certified(batch: Batch, hash: IntentHash, certificate: Certificate): void {
+    const { live, claims, clock } = this.#modules;
+    const body = encodeCanonical(certificate);
+    const now = clock.now();
+    batch.audit("certified", hash, {
+      round: certificate.round,
+      voters: certificate.votes.map((vote) => vote.voter).join(","),
+    });
+    batch.post(this.#others, `certificate/${hash}`, peerMessage("certificate", body));
+    const { createdAt, signedTx } = live.of(hash).row;
+    claims.count(batch, hash);
+    const state = signedTx === null ? { state: "approved" as const, reason: null } : {};
+    live.update(batch, hash, { certificate: body, ...state }, (metadata) => ({
+      ...metadata,
+      timings: { ...metadata.timings, certified: now - createdAt },
+    }));
+    batch.afterwards(() => this.#modules.certified(hash));
+  }
+
+  /**
+   * Hands an intent that finds no quorum to all: its receiver may have kept it from some, whose votes would settle it, or whose
+   * voids would free what it holds.
+   */
+  #relay(batch: Batch, hash: IntentHash): void {
+    const { intentBody } = this.#modules.live.of(hash).row;
+    batch.post(this.#others, `intent/${hash}`, peerMessage("intent", intentBody));
+  }
+
+  /** Signs `Void` where this node never released a partial for the spend, nor may have. */
+  async #void(hash: IntentHash): Promise<void> {
+    const { store, loop, signer, live } = this.#modules;
+    const { manifest, manifestHash, me } = this.#options;
+    // The grant's id follows from the intent alone, so what an earlier process did counts even before the PSBT is read again.
+    const sessions = await store.sessions({ subject: grantIdOf(hash) });
+    const part = {
+      partialReleased: false,
+      partialPossible: sessions.some((session) => session.execution !== null),
+      sessionLive: this.#modules.signing(hash),
+    };
+    if (!mayVoid(part)) return;
+    await loop.run((batch) => {
+      const current = live.get(hash);
+      if (current === undefined || current.voting.tally.voids.has(me)) return;
+      const signed = signVoid(
+        { version: 1, cluster: manifest.cluster, manifestHash, intentHash: hash, node: me },
+        signer,
+      );
+      batch.audit("void-signed", hash);
+      batch.post(this.#others, `void/${hash}`, peerMessage("void", encodeCanonical(signed)));
+      this.#relay(batch, hash);
+      this.step(batch, hash, { kind: "void", from: me, void: signed });
+    });
+  }
+
+  #dead(batch: Batch, hash: IntentHash): void {
+    this.#modules.claims.free(batch, hash);
+    batch.audit("intent-dead", hash);
+    this.#modules.live.remove(batch, hash);
+    batch.afterwards(() => this.unblock());
+  }
+
+  #named(batch: Batch, hash: IntentHash, name: VotingState["name"]): void {
+    const { row, voting } = this.#modules.live.of(hash);
+    const state =
+      voting.name === "AbortedTimeout" && voting.cause === "expired" ? "expired" : rowStates[name];
+    batch.audit("voting-state", hash, { state: name });
+    // Death frees what a spend held; what it ended of is still what people want to read.
+    const explained = (name === "Dead" || name === "Voided") && endedStates.has(row.state);
+    if (state === null || explained) return;
+    this.#modules.live.update(batch, hash, { state, ...failureReason(row, voting) });
+  }
+
+  #feed(hash: IntentHash, event: VotingEvent): void {
+    this.#later(this.#modules.loop.run((batch) => this.step(batch, hash, event)));
+  }
+
+  #later(work: Promise<void>): void {
+    unawaited(work, this.#modules.report);
+  }
+}
+
+/** Why a spend that nobody rejected, and whose time did not run out, can be paid no more. */
+function failureReason(row: TransactionRow, voting: VotingState): Partial<TransactionRow> {
+  switch (voting.name) {
+    case "Voided":
+      return { reason: "displaced" };
+    case "Dead":
+      if (voting.cause === "conflicted") return { reason: "conflicted" };
+      return row.state === "failed" ? {} : { reason: "voided" };
+    default:
+      return {};
+  }
+}
