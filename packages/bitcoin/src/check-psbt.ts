@@ -16,7 +16,8 @@ import { MAX_STANDARD_WEIGHT } from "./coin-selection.ts";
 import { type DerivedKey, type Descriptor, deriveKey, fullDerivation } from "./descriptor.ts";
 import { dustThreshold } from "./dust.ts";
 import { feeFor, feeRatePerKvb } from "./fee-rate.ts";
-import { PSBT_SEQUENCE, type Psbt, type PsbtMap, parsePsbt, psbtRecords, psbtValue } from "./psbt.ts";
+import { atOnce, inTurns } from "./in-turns.ts";
+import { PSBT_SEQUENCE, type Psbt, type PsbtMap, parsingPsbt, psbtRecords, psbtValue } from "./psbt.ts";
 import { psbtGlobalType, psbtInputType, psbtOutputType } from "./psbt-field.ts";
 import { type Sighash, SighashBuilder } from "./sighash.ts";
 import {
@@ -100,6 +101,18 @@ export interface CheckedSpend {
  * @throws CairnError, each violation under its own reason (`error.data.reason`)
  */
 export function checkPsbt(bytes: Uint8Array | string, rules: PsbtRules): CheckedSpend {
+  return atOnce(checking(bytes, rules));
+}
+
+/** Steps before the event loop gets a turn. Each input takes three: reading, checking, its sighash; a millisecond at most. */
+const STEPS_PER_TURN = 32;
+
+/** {@link checkPsbt}, a few inputs at a time, so that a PSBT of hundreds does not hold up everything else. */
+export function checkPsbtInTurns(bytes: Uint8Array | string, rules: PsbtRules): Promise<CheckedSpend> {
+  return inTurns(checking(bytes, rules), STEPS_PER_TURN);
+}
+
+function* checking(bytes: Uint8Array | string, rules: PsbtRules): Generator<void, CheckedSpend> {
   const { descriptor, request } = rules;
   if (request.network !== descriptor.network) {
     throw reject(
@@ -110,10 +123,14 @@ export function checkPsbt(bytes: Uint8Array | string, rules: PsbtRules): Checked
   if (request.wallet !== descriptor.wallet) {
     throw reject("psbt-wrong-wallet", "The request names another wallet.");
   }
-  const psbt = parsePsbt(bytes);
+  const psbt = yield* parsingPsbt(bytes);
   checkGlobal(psbt);
   checkFrame(psbt.transaction, rules.tipHeight);
-  const inputs = psbt.inputs.map((map, i) => checkInput(psbt, map, i, descriptor));
+  const inputs: OwnInput[] = [];
+  for (const [i, map] of psbt.inputs.entries()) {
+    inputs.push(checkInput(psbt, map, i, descriptor));
+    yield;
+  }
   const change = checkOutputs(psbt, rules);
 
   const spent = inputs.reduce((sum, input) => sum + input.amountSats, 0n);
@@ -146,17 +163,17 @@ export function checkPsbt(bytes: Uint8Array | string, rules: PsbtRules): Checked
   }
 
   const builder = new SighashBuilder(psbt.transaction, inputs);
+  const checked: CheckedInput[] = [];
+  for (const [i, { outpoint, amountSats, script, key }] of inputs.entries()) {
+    const sighash = descriptor.kind === "wpkh" ? builder.segwitV0(i) : builder.taprootKeyPath(i);
+    const { path, signingKey } = key;
+    checked.push({ outpoint, amountSats: toSats(amountSats), script, path, signingKey, sighash });
+    yield;
+  }
   return {
     psbt,
     txid: unsignedTransactionId(psbt.transaction),
-    inputs: inputs.map(({ outpoint, amountSats, script, key }, i) => ({
-      outpoint,
-      amountSats: toSats(amountSats),
-      script,
-      path: key.path,
-      signingKey: key.signingKey,
-      sighash: descriptor.kind === "wpkh" ? builder.segwitV0(i) : builder.taprootKeyPath(i),
-    })),
+    inputs: checked,
     outputs: psbt.transaction.outputs.map(({ amountSats, script }) => ({
       // Recipients were decoded from addresses, and change is the wallet's: each has one.
       address: encodeAddress(script, descriptor.network) ?? "",

@@ -1,12 +1,14 @@
 import { type KeyPath, type Network, type WalletId, walletIdOf } from "@cairn/core";
-import { schnorr, secp256k1 } from "@noble/curves/secp256k1.js";
+import { normalizeZ } from "@noble/curves/abstract/curve.js";
+import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { bytesToHex, bytesToNumberBE, concatBytes, numberToBytesBE } from "@noble/curves/utils.js";
 import { base58check } from "@scure/base";
 import { encodeAddress } from "./address.ts";
 import { bitcoinError } from "./bitcoin-error.ts";
-import { deriveChild, type PublicNode } from "./derivation.ts";
+import { deriveChild, deriveChildren, type PublicNode } from "./derivation.ts";
 import { descriptorChecksum } from "./descriptor-checksum.ts";
 import { hash } from "./hash.ts";
+import { keyMemory } from "./key-memory.ts";
 import { networkParams } from "./network-params.ts";
 import { encodeOutputScript } from "./output-script.ts";
 
@@ -275,25 +277,94 @@ export function fullDerivation(descriptor: Descriptor, path: KeyPath): KeyOrigin
  * @throws CairnError `path-out-of-range` for an index that is hardened or that BIP-32 leaves out
  */
 export function deriveKey(descriptor: Descriptor, path: KeyPath): DerivedKey {
-  const [change, index] = path;
-  const { publicKey, shift } = deriveChild(descriptor.branches[change], index);
-  const xOnlyKey = publicKey.slice(1);
-  const delta = numberToBytesBE(shift, 32);
-  const signingKey = descriptor.kind === "wpkh" ? publicKey : tweakWithoutScript(xOnlyKey);
-  const script =
-    descriptor.kind === "wpkh"
-      ? encodeOutputScript({ type: "p2wpkh", program: hash.hash160(publicKey) })
-      : encodeOutputScript({ type: "p2tr", program: signingKey });
-  const address = encodeAddress(script, descriptor.network);
-  if (address === undefined) throw new TypeError("a wallet's script always has an address");
-  return { path, publicKey, delta, xOnlyKey, signingKey, script, address };
+  const [key] = deriveKeys(descriptor, [path]);
+  if (key === undefined) throw new RangeError("one path gives one key");
+  return key;
 }
 
-/** BIP-341 output key of an internal key that commits to no script, x-only, 32 bytes. */
-function tweakWithoutScript(internalKey: Uint8Array): Uint8Array {
-  const tweak = bytesToNumberBE(hash.tagged("TapTweak", internalKey));
-  if (tweak >= Point.Fn.ORDER)
-    throw bitcoinError("path-out-of-range", "BIP-341 defines no tweak for this key.");
-  const even = schnorr.Point.fromBytes(concatBytes(Uint8Array.of(2), internalKey));
-  return even.add(Point.BASE.multiply(tweak)).toBytes(true).slice(1);
+/**
+ * {@link deriveKey} for each of `paths`. Keys derived lately are remembered, and many at once cost less than one by one.
+ *
+ * @throws CairnError `path-out-of-range`
+ */
+export function deriveKeys(descriptor: Descriptor, paths: readonly KeyPath[]): DerivedKey[] {
+  const known = keyMemory(descriptor);
+  const found = new Map<string, DerivedKey>();
+  for (const branch of [0, 1] as const) {
+    const missing = new Map<string, KeyPath>();
+    for (const path of paths) {
+      if (path[0] !== branch) continue;
+      const name = path.join("/");
+      const key = known.get(name);
+      if (key === undefined) missing.set(name, path);
+      else found.set(name, key);
+    }
+    if (missing.size === 0) continue;
+    const nodes = deriveChildren(
+      descriptor.branches[branch],
+      [...missing.values()].map(([, index]) => index),
+    );
+    const keys = keysOf(descriptor, [...missing.values()], nodes);
+    [...missing.keys()].forEach((name, i) => {
+      const key = keys[i];
+      if (key === undefined) return;
+      found.set(name, key);
+      known.set(name, key);
+    });
+  }
+  return paths.map((path) => {
+    const key = found.get(path.join("/"));
+    if (key === undefined) throw new TypeError("a path begins with the branch 0 or 1");
+    return ownCopy(key);
+  });
+}
+
+/** Its bytes belong to the caller, who may change them without changing what others get. */
+function ownCopy(key: DerivedKey): DerivedKey {
+  return {
+    path: key.path,
+    publicKey: key.publicKey.slice(),
+    delta: key.delta.slice(),
+    xOnlyKey: key.xOnlyKey.slice(),
+    signingKey: key.signingKey.slice(),
+    script: key.script.slice(),
+    address: key.address,
+  };
+}
+
+function keysOf(
+  descriptor: Descriptor,
+  paths: readonly KeyPath[],
+  nodes: readonly PublicNode[],
+): DerivedKey[] {
+  const { kind, network } = descriptor;
+  const xOnlyKeys = nodes.map((node) => node.publicKey.slice(1));
+  const outputKeys = kind === "tr" ? tweakWithoutScript(xOnlyKeys) : [];
+  return nodes.map(({ publicKey, shift }, i) => {
+    const path = paths[i];
+    const xOnlyKey = xOnlyKeys[i];
+    const signingKey = kind === "wpkh" ? publicKey : outputKeys[i];
+    if (path === undefined || xOnlyKey === undefined || signingKey === undefined) {
+      throw new RangeError("each path gives one key");
+    }
+    const script =
+      kind === "wpkh"
+        ? encodeOutputScript({ type: "p2wpkh", program: hash.hash160(publicKey) })
+        : encodeOutputScript({ type: "p2tr", program: signingKey });
+    const address = encodeAddress(script, network);
+    if (address === undefined) throw new TypeError("a wallet's script always has an address");
+    return { path, publicKey, delta: numberToBytesBE(shift, 32), xOnlyKey, signingKey, script, address };
+  });
+}
+
+/** BIP-341 output keys of internal keys that commit to no script, x-only, 32 bytes each. */
+function tweakWithoutScript(internalKeys: readonly Uint8Array[]): Uint8Array[] {
+  const tweaked = internalKeys.map((internalKey) => {
+    const tweak = bytesToNumberBE(hash.tagged("TapTweak", internalKey));
+    if (tweak >= Point.Fn.ORDER)
+      throw bitcoinError("path-out-of-range", "BIP-341 defines no tweak for this key.");
+    const even = Point.fromBytes(concatBytes(Uint8Array.of(2), internalKey));
+    return even.add(Point.BASE.multiplyUnsafe(tweak));
+  });
+  return normalizeZ(Point, tweaked).map((point) => point.toBytes(true).slice(1));
 }

@@ -18,7 +18,23 @@ export * from "./hash.ts";
 export * from "./memory-chain-source.ts";
 export * from "./network-params.ts";
 export * from "./output-script.ts";
-export * from "./psbt.ts";
+export {
+  buildPsbt,
+  encodePsbt,
+  MAX_PSBT_BYTES,
+  PSBT_SEQUENCE,
+  type Psbt,
+  type PsbtCoin,
+  type PsbtMap,
+  type PsbtPlan,
+  type PsbtRecord,
+  type PsbtVersion,
+  parsePsbt,
+  psbtDerivation,
+  psbtRecords,
+  psbtToBase64,
+  psbtValue,
+} from "./psbt.ts";
 export * from "./psbt-field.ts";
 export * from "./sighash.ts";
 export * from "./transaction.ts";

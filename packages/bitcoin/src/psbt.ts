@@ -5,6 +5,7 @@ import { RawOldTx } from "@scure/btc-signer/script.js";
 import { bitcoinError } from "./bitcoin-error.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { type Descriptor, deriveKey, fullDerivation } from "./descriptor.ts";
+import { atOnce } from "./in-turns.ts";
 import { psbtFieldForms, psbtGlobalType, psbtInputType, psbtOutputType } from "./psbt-field.ts";
 import {
   encodeUnsignedTransaction,
@@ -96,10 +97,15 @@ export function psbtRecords(map: PsbtMap, type: number): PsbtMap {
  * @throws CairnError `psbt-too-large`, `psbt-version`, `psbt-malformed`
  */
 export function parsePsbt(input: Uint8Array | string): Psbt {
+  return atOnce(parsingPsbt(input));
+}
+
+/** The steps of {@link parsePsbt}, one an input or output: each checks the public keys of its map, which takes time. */
+export function* parsingPsbt(input: Uint8Array | string): Generator<void, Psbt> {
   const bytes = typeof input === "string" ? fromBase64(input) : input;
   if (bytes.length > MAX_PSBT_BYTES) throw tooLarge(bytes.length);
   try {
-    return read(new ByteReader(bytes));
+    return yield* read(new ByteReader(bytes));
   } catch (error) {
     if (error instanceof RangeError)
       throw malformed(`The PSBT is cut off or damaged: ${error.message}.`, error);
@@ -107,7 +113,7 @@ export function parsePsbt(input: Uint8Array | string): Psbt {
   }
 }
 
-function read(reader: ByteReader): Psbt {
+function* read(reader: ByteReader): Generator<void, Psbt> {
   if (!reader.bytes(magic.length).every((byte, i) => byte === magic[i])) {
     throw malformed("A PSBT begins with “psbt” and 0xff, and this does not.");
   }
@@ -119,8 +125,8 @@ function read(reader: ByteReader): Psbt {
     });
   }
   const counted = version === 0 ? readHeadV0(global) : readHeadV2(global);
-  const inputs = Array.from({ length: counted.inputs }, () => readMap(reader, "input"));
-  const outputs = Array.from({ length: counted.outputs }, () => readMap(reader, "output"));
+  const inputs = yield* readMaps(reader, "input", counted.inputs);
+  const outputs = yield* readMaps(reader, "output", counted.outputs);
   if (reader.remaining > 0) throw malformed("Bytes follow the last map of the PSBT.");
   const transaction = counted.transaction ?? transactionOfV2(global, inputs, outputs);
   if (version === 0) {
@@ -147,6 +153,15 @@ function read(reader: ByteReader): Psbt {
     inputs: inputs.map((map) => without(map, structuralInput)),
     outputs: outputs.map((map) => without(map, structuralOutput)),
   };
+}
+
+function* readMaps(reader: ByteReader, kind: "input" | "output", count: number): Generator<void, PsbtMap[]> {
+  const maps: PsbtMap[] = [];
+  while (maps.length < count) {
+    maps.push(readMap(reader, kind));
+    yield;
+  }
+  return maps;
 }
 
 function readMap(reader: ByteReader, kind: keyof typeof psbtFieldForms): PsbtMap {

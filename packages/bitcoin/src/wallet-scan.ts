@@ -5,7 +5,8 @@ import { bitcoinError } from "./bitcoin-error.ts";
 import type { ChainSource, ChainUtxo } from "./chain-source.ts";
 import { GAP_LIMIT } from "./check-psbt.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
-import { type DerivedKey, type Descriptor, deriveKey } from "./descriptor.ts";
+import { type DerivedKey, type Descriptor, deriveKeys } from "./descriptor.ts";
+import { inTurns, nextTurn } from "./in-turns.ts";
 import { parseTransaction } from "./transaction.ts";
 
 /** A coin of the wallet, proven by the whole transaction that made it. */
@@ -88,9 +89,8 @@ export async function scanWallet(
     return known;
   };
   const listed = [...receive.listed, ...change.listed];
-  const coins = await Promise.all(
-    listed.map(async ({ key, utxo }) => proveCoin(key, utxo, await fetchOnce(utxo.outpoint.txid))),
-  );
+  const transactions = await Promise.all(listed.map(({ utxo }) => fetchOnce(utxo.outpoint.txid)));
+  const coins = await inTurns(provingCoins(listed, transactions), COINS_PER_TURN);
   const sum = (state: ChainUtxo["status"]["state"]) =>
     coins.reduce((total, coin) => (coin.status.state === state ? total + coin.amountSats : total), 0n);
   const usedBefore = previous?.used ?? [];
@@ -127,14 +127,17 @@ async function scanBranch(options: {
   const listed: BranchScan["listed"] = [];
   let next = known;
   for (let index = 0; index < next + gapLimit; ) {
-    // Derivation takes about a millisecond an address: small batches let other work in between.
-    const batch = Array.from({ length: Math.min(gapLimit, next + gapLimit - index) }, (_, i) =>
-      deriveKey(descriptor, [branch, index + i]),
+    // Derivation takes up to a millisecond an address: small batches let other work in between.
+    const batch = deriveKeys(
+      descriptor,
+      Array.from({ length: Math.min(gapLimit, next + gapLimit - index) }, (_, i) => [branch, index + i]),
     );
     const found = await Promise.all(
       batch.map((key) => limit.run(async () => ({ key, activity: await chain.scriptActivity(key.script) }))),
     );
     index += batch.length;
+    // A source that answers from memory gives no turn by itself.
+    if (index % (16 * gapLimit) === 0) await nextTurn();
     if (index > Math.max(maxAddresses, known + gapLimit)) {
       throw bitcoinError(
         "chain-answer-invalid",
@@ -150,6 +153,22 @@ async function scanBranch(options: {
     }
   }
   return { used, next, listed };
+}
+
+/** Coins held against their transactions before the event loop gets a turn. */
+const COINS_PER_TURN = 64;
+
+function* provingCoins(
+  listed: BranchScan["listed"],
+  transactions: readonly Uint8Array[],
+): Generator<void, WalletCoin[]> {
+  const coins: WalletCoin[] = [];
+  for (const [i, { key, utxo }] of listed.entries()) {
+    const transaction = transactions[i];
+    if (transaction !== undefined) coins.push(proveCoin(key, utxo, transaction));
+    yield;
+  }
+  return coins;
 }
 
 function proveCoin(key: DerivedKey, utxo: ChainUtxo, previousTransaction: Uint8Array): WalletCoin {
