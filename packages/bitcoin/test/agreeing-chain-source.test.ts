@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { txidSchema } from "@cairn/core";
+import { ManualClock } from "@cairn/core/test-support";
 import { bitcoinError } from "../src/bitcoin-error.ts";
 import {
   AgreeingChainSource,
@@ -10,7 +11,6 @@ import {
   MemoryChainSource,
 } from "../src/index.ts";
 import { rejectsReason } from "./assert-reason.ts";
-import { ManualClock } from "./manual-clock.ts";
 import { testWallet } from "./test-wallet.ts";
 
 const own = deriveKey(testWallet("wpkh").descriptor, [0, 0]);

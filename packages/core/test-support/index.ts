@@ -1,4 +1,6 @@
 export * from "./alterations.ts";
+export * from "./manual-clock.ts";
+export * from "./fuzz-decoders.ts";
 export * from "./named-signer.ts";
 export * from "./open-policy.ts";
 export * from "./protocol-examples.ts";

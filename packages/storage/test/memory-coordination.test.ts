@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isCairnError } from "@cairn/core";
+import { ManualClock } from "@cairn/core/test-support";
 import { CoordinationHub, openMemoryCoordination } from "../src/index.ts";
 import { coordinationContract } from "./coordination-contract.ts";
-import { ManualClock } from "./manual-clock.ts";
 
 coordinationContract("memory", async () => {
   const clock = new ManualClock();
   const hub = new CoordinationHub({ clock });
   return {
     join: async () => openMemoryCoordination(hub),
-    pass: async (ms) => clock.pass(ms),
+    pass: async (ms) => clock.advance(ms),
     remove: async () => {},
   };
 });

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ManualClock } from "@cairn/core/test-support";
 import { openNoCoordination } from "../src/index.ts";
 import { coordinationContract } from "./coordination-contract.ts";
-import { ManualClock } from "./manual-clock.ts";
 
 coordinationContract("none", async () => {
   const clock = new ManualClock();
   const only = openNoCoordination({ clock });
-  return { join: async () => only, pass: async (ms) => clock.pass(ms), remove: () => only.close() };
+  return { join: async () => only, pass: async (ms) => clock.advance(ms), remove: () => only.close() };
 });
 
 test("two processes without coordination see nothing of each other, and each leads for itself", async () => {

@@ -14,8 +14,8 @@ import {
 import { type CourierOptions, createCourier, MemoryHub } from "../src/index.ts";
 import { encodeSealedPayload } from "../src/wire-message.ts";
 import { eventually } from "./eventually.ts";
-import { ManualClock, settle } from "./manual-clock.ts";
 import { OutboxMemory } from "./outbox-memory.ts";
+import { SettlingClock, settle } from "./settling-clock.ts";
 import { nodeOf, type TestNode, testCluster } from "./test-cluster.ts";
 
 const cluster = testCluster(3);
@@ -37,7 +37,7 @@ interface Running {
 }
 
 class Bench {
-  readonly clock = new ManualClock();
+  readonly clock = new SettlingClock();
   readonly hub = new MemoryHub({ members: [one, two, three] }, { clock: this.clock });
   readonly disks = new Map<NodeIndex, OutboxMemory>();
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type NodeIndex, systemClock, type Transport } from "@cairn/core";
 import { MemoryHub } from "../src/index.ts";
-import { ManualClock, settle } from "./manual-clock.ts";
+import { SettlingClock, settle } from "./settling-clock.ts";
 import { begin, mesh, type TransportNetwork, transportContract } from "./transport-contract.ts";
 
 const members = [1, 2, 3, 4, 5].map((index) => index as NodeIndex);
@@ -53,7 +53,7 @@ test("a muted direction loses frames while both believe the other up", async () 
 });
 
 test("delayed frames keep their order, and a cut takes with it what is under way", async () => {
-  const clock = new ManualClock();
+  const clock = new SettlingClock();
   const hub = new MemoryHub({ members }, { clock });
   const net = network(hub);
   const [a, b, c] = [await begin(net, one), await begin(net, two), await begin(net, three)];
@@ -75,7 +75,7 @@ test("delayed frames keep their order, and a cut takes with it what is under way
 
 test("runs over a virtual clock repeat exactly", async () => {
   const run = async (): Promise<string[]> => {
-    const clock = new ManualClock();
+    const clock = new SettlingClock();
     const hub = new MemoryHub({ members }, { clock });
     const net = network(hub);
     const log: string[] = [];
