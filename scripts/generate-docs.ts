@@ -8,7 +8,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { contract, openApiDocument, problemSchema, type Route } from "@cairn/client";
+import { contract, openApiDocument, problemSchema, type Route, refusalsOf } from "@cairn/client";
 import { domainTags, errorCodes, messageKinds, postedKinds } from "@cairn/core";
 import { createTransportMetrics } from "@cairn/transport";
 import { z } from "zod";
@@ -277,7 +277,8 @@ function fieldsTable(title: string, schema: z.ZodType): string {
 
 function apiPage(): string {
   const document = openApiDocument(softwareVersion);
-  const paths = z.record(z.string(), z.unknown()).parse(document.paths);
+  const pathSchema = z.looseObject({ summary: z.string(), description: z.string().optional() });
+  const paths = z.record(z.string(), z.record(z.string(), pathSchema)).parse(document.paths);
   const routes = Object.entries<Route>(contract);
   const listed = routes.map(([, route]) => [
     `\`${route.method} ${route.path}\``,
@@ -285,8 +286,10 @@ function apiPage(): string {
     route.summary,
   ]);
   const known = new Set(routes.map(([, route]) => route.path.replace(/:([A-Za-z]+)/g, "{$1}")));
-  for (const path of Object.keys(paths))
-    if (!known.has(path)) listed.push([`\`GET ${path}\``, "viewer", "Server-sent events"]);
+  for (const [path, { get }] of Object.entries(paths)) {
+    if (known.has(path) || get === undefined) continue;
+    listed.push([`\`GET ${path}\``, get.description?.replace("Role: ", "") ?? "open", get.summary]);
+  }
   const parts = routes.map(([name, route]) => {
     const blocks = [
       `### \`${route.method} ${route.path}\``,
@@ -296,6 +299,8 @@ function apiPage(): string {
     ];
     if (route.query !== undefined) blocks.push(fieldsTable("Query", route.query));
     if (route.body !== undefined) blocks.push(fieldsTable("Body", route.body));
+    const codes = [...refusalsOf(route).values()].flat();
+    blocks.push(`Refuses with ${codes.map((code) => `\`${code}\``).join(", ")}.`);
     blocks.push(fieldsTable("Answer", route.response));
     return blocks.join("\n\n");
   });
@@ -305,7 +310,27 @@ ${GENERATED_NOTE}
 
 Amounts are decimal strings of satoshi, times ISO 8601 in UTC, ids lower-case hexadecimal. A caller sends \`Authorization: Bearer TOKEN\`. Roles are
 \`viewer\`, \`spender\`, \`operator\` and \`admin\`; each may do what the ones before it may. A token opens a door; a spend also needs the owner's
-signature. The node serves the same contract as an OpenAPI 3.1 document.
+signature. The node serves the same contract as an OpenAPI 3.1 document at \`/api/v1/openapi.json\`, and as a page to read at \`/api/docs\`.
+
+Lists are newest first (the audit log: oldest first) and come in pages: \`next\` is the \`cursor\` (audit log: \`from\`) of the page that follows, null on
+the last. Unknown query parameters and fields are refused.
+
+## Limits
+
+| limit | value | beyond it |
+|---|---|---|
+| requests a minute, for each token, or address without a valid one | \`api.rate_per_minute\` | 429 with \`Retry-After\`; every answer carries \`RateLimit-Limit\`, \`RateLimit-Remaining\`, \`RateLimit-Reset\` |
+| body | \`api.max_body_bytes\` | 413 |
+| nesting of a body | 16 | 400 |
+| headers | 16 KiB | 413 |
+| time for the headers, and for a whole request | 10 s, 30 s | 408 and the end of the connection |
+| silence between two requests of a connection | 30 s | the end of the connection |
+| connections | \`api.max_connections\` | the end of the connection |
+| event streams, of all and of one token | 64, 8 | 503 \`busy\` |
+| what waits for a slow reader of events | 256 KiB | the end of the stream |
+
+A stream of events has no memory: after a cut, read the lists anew. \`Idempotency-Key\` makes a retry the same request for
+\`api.idempotency_days\`; after that the key is forgotten and a retry is a new request.
 
 ${table(["endpoint", "role", ""], listed)}
 

@@ -1,11 +1,13 @@
+import type { ErrorCode } from "@cairn/core";
 import { z } from "zod";
 import {
   bareSpendSchema,
   hex32Schema,
+  instantSchema,
   keygenRequestJsonSchema,
   signedSpendRequestJsonSchema,
 } from "./json.ts";
-import type { Role } from "./role.ts";
+import { type Role, roleSchema } from "./role.ts";
 import * as view from "./views.ts";
 
 /** One endpoint: what goes in, what comes out, who may call it. Server, client and OpenAPI document are made from it. */
@@ -25,12 +27,29 @@ export interface Route {
   readonly status: 200 | 201 | 202;
   /** Takes an `Idempotency-Key` header. */
   readonly idempotent?: true;
+  /** Why this endpoint refuses, beside what holds for all: shape, token, role, rate, size, and a path that names nothing. */
+  readonly refusals?: readonly ErrorCode[];
 }
 
-const wallet = z.object({
+const wallet = z.strictObject({
   wallet: hex32Schema.optional().meta({ description: "Wallet id; may be left out where there is only one" }),
 });
-const limit = z.coerce.number().int().min(1).max(200).default(50);
+const upTo = (most: number) =>
+  z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(most)
+    .default(50)
+    .meta({ description: `Longest page, at most ${most}` });
+const page = {
+  cursor: z.string().max(200).optional().meta({ description: "`next` of the page before" }),
+  limit: upTo(200),
+};
+const period = {
+  since: instantSchema.optional().meta({ description: "At this time or later" }),
+  until: instantSchema.optional().meta({ description: "Before this time" }),
+};
 
 /** Every endpoint of the REST API, by name. */
 export const contract = {
@@ -53,6 +72,21 @@ export const contract = {
     response: view.transactionViewSchema,
     status: 202,
     idempotent: true,
+    refusals: [
+      "address-invalid",
+      "amount-invalid",
+      "dust",
+      "insufficient-funds",
+      "fee-too-high",
+      "wrong-network",
+      "expired",
+      "signature-invalid",
+      "unknown-requester",
+      "unsigned-request",
+      "not-found",
+      "chain-unavailable",
+      "storage-full",
+    ],
   },
   listTransactions: {
     method: "GET",
@@ -60,11 +94,14 @@ export const contract = {
     summary: "Transactions, newest first",
     tag: "transactions",
     role: "viewer",
-    query: z.object({
+    query: z.strictObject({
       ...wallet.shape,
       state: z.string().max(200).optional().meta({ description: "States, separated by commas" }),
-      cursor: z.string().max(200).optional(),
-      limit,
+      recipient: z.string().max(128).optional().meta({
+        description: "Address that is paid. A page may then be short, or empty, before the last one",
+      }),
+      ...period,
+      ...page,
     }),
     response: view.transactionListSchema,
     status: 200,
@@ -97,6 +134,7 @@ export const contract = {
     query: wallet,
     response: view.balanceSchema,
     status: 200,
+    refusals: ["not-found", "chain-unavailable"],
   },
   getAddress: {
     method: "GET",
@@ -107,6 +145,7 @@ export const contract = {
     query: wallet,
     response: view.addressViewSchema,
     status: 200,
+    refusals: ["not-found", "chain-unavailable"],
   },
   getClusterStatus: {
     method: "GET",
@@ -145,6 +184,13 @@ export const contract = {
     response: view.keyViewSchema,
     status: 202,
     idempotent: true,
+    refusals: [
+      "operator-signature-missing",
+      "signature-invalid",
+      "wrong-manifest",
+      "expired",
+      "storage-full",
+    ],
   },
   listKeys: {
     method: "GET",
@@ -152,6 +198,10 @@ export const contract = {
     summary: "Keys and how far their generation is",
     tag: "keys",
     role: "viewer",
+    query: z.strictObject({
+      status: view.keyViewSchema.shape.status.optional(),
+      protocol: view.keyViewSchema.shape.protocol.optional(),
+    }),
     response: view.keyListSchema,
     status: 200,
   },
@@ -175,16 +225,19 @@ export const contract = {
     response: view.presignatureStatusSchema,
     status: 202,
     idempotent: true,
+    refusals: ["not-found", "wrong-state"],
   },
   listPresignatures: {
     method: "GET",
     path: "/api/v1/presignatures",
-    summary: "Presignatures of this node",
+    summary: "Presignatures of this node, newest first",
     tag: "presignatures",
     role: "viewer",
-    query: z.object({
+    query: z.strictObject({
       keyId: hex32Schema.optional(),
       state: z.enum(["pending", "ready", "burned", "discarded"]).optional(),
+      ...page,
+      limit: upTo(1_000),
     }),
     response: view.presignatureListSchema,
     status: 200,
@@ -204,7 +257,13 @@ export const contract = {
     summary: "Protocol sessions, newest first",
     tag: "sessions",
     role: "viewer",
-    query: z.object({ subject: z.string().max(64).optional(), live: z.stringbool().optional(), limit }),
+    query: z.strictObject({
+      subject: z.string().max(64).optional(),
+      live: z.stringbool().optional(),
+      purpose: view.sessionViewSchema.shape.purpose.optional(),
+      ...period,
+      ...page,
+    }),
     response: view.sessionListSchema,
     status: 200,
   },
@@ -234,6 +293,7 @@ export const contract = {
     }),
     response: view.policyCheckSchema,
     status: 200,
+    refusals: ["address-invalid", "amount-invalid", "wrong-network", "not-found"],
   },
   listAudit: {
     method: "GET",
@@ -241,9 +301,54 @@ export const contract = {
     summary: "Entries of this node's audit log, oldest first",
     tag: "audit",
     role: "operator",
-    query: z.object({ from: z.coerce.number().int().min(0).default(0), limit }),
+    query: z.strictObject({
+      from: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .meta({ description: "Sequence number to begin with; `next` of the page before" }),
+      kind: z.string().max(64).optional(),
+      limit: page.limit,
+    }),
     response: view.auditListSchema,
     status: 200,
+  },
+  createToken: {
+    method: "POST",
+    path: "/api/v1/tokens",
+    summary: "Let a token in whose SHA-256 the caller gives; the node never learns the token from this",
+    tag: "tokens",
+    role: "admin",
+    body: z.strictObject({
+      name: view.tokenNameSchema,
+      role: roleSchema,
+      hash: hex32Schema.meta({ description: "SHA-256 of the token: at least 32 random bytes, as text" }),
+      expiresAt: instantSchema.nullable().default(null),
+    }),
+    response: view.tokenViewSchema,
+    status: 201,
+    refusals: ["wrong-state", "limit-exceeded", "expired", "storage-full"],
+  },
+  listTokens: {
+    method: "GET",
+    path: "/api/v1/tokens",
+    summary: "Tokens of this node, also those that are revoked; never the tokens themselves",
+    tag: "tokens",
+    role: "admin",
+    response: view.tokenListSchema,
+    status: 200,
+  },
+  revokeToken: {
+    method: "POST",
+    path: "/api/v1/tokens/:hash/revoke",
+    summary: "End a token, from this answer on",
+    tag: "tokens",
+    role: "admin",
+    params: z.object({ hash: hex32Schema }),
+    response: view.tokenViewSchema,
+    status: 200,
+    refusals: ["wrong-state", "storage-full"],
   },
 } as const satisfies Record<string, Route>;
 

@@ -28,6 +28,9 @@ export const satsFromText = satsTextSchema
 /** A point in time as JSON carries it. */
 export const timeSchema = z.iso.datetime().meta({ description: "Time, ISO 8601 in UTC" });
 
+/** A {@link timeSchema}, as milliseconds since the Unix epoch. */
+export const instantSchema = timeSchema.transform((text): number => Date.parse(text)).pipe(unixMsSchema);
+
 export const hex32Schema = z
   .string()
   .regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hexadecimal digits")

@@ -1,6 +1,7 @@
 import { networkSchema, protocolSchema, transactionStates } from "@cairn/core";
 import { z } from "zod";
 import { hex32Schema, satsTextSchema, timeSchema } from "./json.ts";
+import { roleSchema } from "./role.ts";
 
 const nodeIndex = z.number().int().min(1).max(255);
 
@@ -63,10 +64,12 @@ export const transactionDetailSchema = transactionViewSchema.extend({
   timingsMs: z.record(z.string(), z.number()),
 });
 
-export const transactionListSchema = z.object({
-  transactions: z.array(transactionViewSchema),
-  next: z.string().nullable().meta({ description: "Pass as `cursor` for the next page" }),
-});
+const next = z
+  .string()
+  .nullable()
+  .meta({ description: "Pass as `cursor` for the next page; null on the last" });
+
+export const transactionListSchema = z.object({ transactions: z.array(transactionViewSchema), next });
 
 const signatureEntry = z.object({ node: nodeIndex, signature: z.string().regex(/^[0-9a-f]{128}$/) });
 
@@ -176,7 +179,7 @@ export const presignatureViewSchema = z.object({
   burnedAt: timeSchema.nullable(),
 });
 
-export const presignatureListSchema = z.object({ presignatures: z.array(presignatureViewSchema) });
+export const presignatureListSchema = z.object({ presignatures: z.array(presignatureViewSchema), next });
 
 export const presignatureStatusSchema = z.object({
   target: z.number().int(),
@@ -207,7 +210,7 @@ export const sessionViewSchema = z.object({
   endedAt: timeSchema.nullable(),
 });
 
-export const sessionListSchema = z.object({ sessions: z.array(sessionViewSchema) });
+export const sessionListSchema = z.object({ sessions: z.array(sessionViewSchema), next });
 
 export const policyRuleSchema = z.object({ rule: z.string(), decision: z.string(), explanation: z.string() });
 export const policyCheckSchema = z.object({
@@ -228,6 +231,23 @@ export const auditListSchema = z.object({
   entries: z.array(auditEntryViewSchema),
   next: z.number().int().nullable(),
 });
+
+export const tokenNameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,64}$/, "expected 1 to 64 letters, digits, dots, dashes and underscores");
+
+export const tokenViewSchema = z.object({
+  name: z.string(),
+  role: roleSchema,
+  hash: hex32Schema,
+  source: z
+    .enum(["configuration", "api"])
+    .meta({ description: "Where it was made: `cairn.toml`, or this API" }),
+  createdAt: timeSchema.nullable(),
+  expiresAt: timeSchema.nullable(),
+  revokedAt: timeSchema.nullable(),
+});
+export const tokenListSchema = z.object({ tokens: z.array(tokenViewSchema) });
 
 /** One server-sent event. */
 export const eventSchema = z.object({
@@ -251,5 +271,6 @@ export type KeyView = z.output<typeof keyViewSchema>;
 export type PresignatureView = z.output<typeof presignatureViewSchema>;
 export type PresignatureStatus = z.output<typeof presignatureStatusSchema>;
 export type SessionView = z.output<typeof sessionViewSchema>;
+export type TokenView = z.output<typeof tokenViewSchema>;
 export type PolicyCheck = z.output<typeof policyCheckSchema>;
 export type CairnEvent = z.output<typeof eventSchema>;

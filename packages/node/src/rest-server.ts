@@ -19,6 +19,7 @@ import rateLimit from "@fastify/rate-limit";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { z } from "zod";
 import { type ApiModules, OBSERVER_ROLE } from "./api-modules.ts";
+import { apiPage, apiPagePolicy } from "./api-page.ts";
 import type { Log } from "./create-log.ts";
 import { defaultEventStreamsOptions, EventStreams, type EventStreamsOptions } from "./event-streams.ts";
 import type { Handlers } from "./handler.ts";
@@ -32,6 +33,7 @@ import { keyHandlers } from "./routes/key-handlers.ts";
 import { policyHandlers } from "./routes/policy-handlers.ts";
 import { presignatureHandlers } from "./routes/presignature-handlers.ts";
 import { sessionHandlers } from "./routes/session-handlers.ts";
+import { tokenHandlers } from "./routes/token-handlers.ts";
 import { transactionHandlers } from "./routes/transaction-handlers.ts";
 import { walletHandlers } from "./routes/wallet-handlers.ts";
 import { type Caller, TokenBook } from "./token-book.ts";
@@ -178,7 +180,8 @@ export async function startRestServer(
     },
   );
 
-  addContractRoutes(app, handlersOf(modules.api), idempotency, log);
+  const handlers = { ...handlersOf(modules.api), ...tokenHandlers(modules.api, api.tokens, tokens) };
+  addContractRoutes(app, handlers, idempotency, log);
   addObserverRoutes(app, { streams, metrics, version: modules.api.version });
   app.addHook("preClose", async () => {
     streams.close();
@@ -194,7 +197,7 @@ export async function startRestServer(
   };
 }
 
-function handlersOf(api: ApiModules): Handlers {
+function handlersOf(api: ApiModules): Omit<Handlers, keyof ReturnType<typeof tokenHandlers>> {
   return {
     ...clusterHandlers(api),
     ...transactionHandlers(api),
@@ -296,7 +299,7 @@ function requireRole(role: Role) {
     if (caller === null) {
       throw new CairnError(
         "unauthenticated",
-        "send a valid token as `Authorization: Bearer TOKEN`; tokens are listed in api.tokens of cairn.toml",
+        "send a valid token as `Authorization: Bearer TOKEN`; `cairn token create` makes one, and `cairn init` made the first",
       );
     }
     if (roleCovers(caller.role, role)) return;
@@ -385,9 +388,14 @@ function addObserverRoutes(
   modules: { readonly streams: EventStreams; readonly metrics: NodeMetrics; readonly version: string },
 ): void {
   const { streams, metrics } = modules;
-  const document = JSON.stringify(openApiDocument(modules.version));
+  const description = openApiDocument(modules.version);
+  const document = JSON.stringify(description);
+  const page = apiPage(description);
   app.get("/api/v1/openapi.json", async (_request, reply) =>
     reply.type("application/json; charset=utf-8").send(document),
+  );
+  app.get("/api/docs", async (_request, reply) =>
+    reply.header("content-security-policy", apiPagePolicy).type("text/html; charset=utf-8").send(page),
   );
   app.get("/metrics", { preParsing: requireRole(OBSERVER_ROLE) }, async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),

@@ -33,6 +33,7 @@ export class TokenBook {
   readonly #configured: readonly Entry[];
   readonly #store: Pick<NodeStore, "tokens">;
   readonly #clock: Clock;
+  #generation = 0;
   #stored: { readonly entries: readonly Entry[]; readonly readAt: number } | null = null;
 
   constructor(
@@ -63,14 +64,22 @@ export class TokenBook {
     return found;
   }
 
+  /** Reads the store's tokens anew at the next call: one was made or revoked. */
+  reread(): void {
+    this.#generation += 1;
+    this.#stored = null;
+  }
+
   async #fromStore(): Promise<readonly Entry[]> {
     const at = this.#clock.monotonic();
     if (this.#stored !== null && at - this.#stored.readAt < REREAD_MS) return this.#stored.entries;
+    const generation = this.#generation;
     const rows = await this.#store.tokens();
     const entries = rows
       .filter(({ revokedAt }) => revokedAt === null)
       .map(({ name, role, hash, expiresAt }) => entryOf(name, role, hash, expiresAt));
-    this.#stored = { entries, readAt: at };
+    // What was read while a token changed may lack the change.
+    if (generation === this.#generation) this.#stored = { entries, readAt: at };
     return entries;
   }
 }

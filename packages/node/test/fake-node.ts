@@ -57,6 +57,8 @@ export class FakeNode implements NodeFacade {
   submissions = 0;
   /** Called before a submission goes on. */
   beforeSubmit: () => Promise<void> = async () => {};
+  /** What the runtime refuses everything with while it is set. */
+  refusal: CairnError | null = null;
   peersNow: PeerStatus[] = [];
   stock: KeyStock[] = [];
   readonly chain = { tipHeight: 101 };
@@ -105,14 +107,23 @@ export class FakeNode implements NodeFacade {
       if (wallet === undefined || wallet === this.wallet.signed.record.wallet) return this.wallet;
       throw new CairnError("not-found", "this cluster has no such wallet");
     },
-    view: () => scanWallet({ descriptor: this.#descriptor }, { chain: this.#chain }),
-    nextAddress: async () => ({ address: deriveKey(this.#descriptor, [0, 1]).address, path: [0, 1] }),
+    view: async () => {
+      this.#refuse();
+      return scanWallet({ descriptor: this.#descriptor }, { chain: this.#chain });
+    },
+    nextAddress: async () => {
+      this.#refuse();
+      return { address: deriveKey(this.#descriptor, [0, 1]).address, path: [0, 1] };
+    },
   };
   readonly spends: NodeFacade["spends"] = { reservedSats: () => 1_000n, get: () => undefined };
   readonly keys: NodeFacade["keys"] = { list: () => this.#keys };
   readonly presignatures: NodeFacade["presignatures"] = {
     status: async () => this.stock,
-    generate: async (_keyId, count) => count,
+    generate: async (_keyId, count) => {
+      this.#refuse();
+      return count;
+    },
   };
   readonly bans: NodeFacade["bans"] = { bans: () => [] };
 
@@ -137,7 +148,12 @@ export class FakeNode implements NodeFacade {
     });
   }
 
+  #refuse(): void {
+    if (this.refusal !== null) throw this.refusal;
+  }
+
   async generateKey(signed: SignedKeygenRequest): Promise<KeyId> {
+    this.#refuse();
     const { body, signature } = signed;
     if (!verifySignature("cairn/keygen-request/v1", body, body.operator, signature)) {
       throw new CairnError("signature-invalid", "the operator's signature does not verify");
@@ -164,6 +180,7 @@ export class FakeNode implements NodeFacade {
   async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
     this.submissions += 1;
     await this.beforeSubmit();
+    this.#refuse();
     const known = await this.#store.transactionOfRequest(spendRequestHash(request));
     if (known !== null) return known;
     const { manifest } = this.#cluster;

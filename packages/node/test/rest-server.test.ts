@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { contract, type Role, type Route, roleCovers, roles } from "@cairn/client";
 import { errorCodes, nodeIndexSchema, satsSchema, systemRandom } from "@cairn/core";
 import { certificateToPem, issueNodeCertificate } from "@cairn/pki";
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { knownIds, requestOf } from "./known-requests.ts";
 import { testCluster } from "./node-folder.ts";
 import { RestFixture, tokenOf } from "./rest-fixture.ts";
 
@@ -34,167 +34,12 @@ function serverCertificate(): Record<"key" | "certificate" | "authority", Uint8A
   };
 }
 
-type Document = {
-  paths: Record<
-    string,
-    Record<string, { responses: Record<string, { content: Record<string, { schema: object }> }> }>
-  >;
-  components: { schemas: Record<string, object> };
-};
-
-async function openApi(): Promise<{
-  document: Document;
-  check: (name: string, status: number, body: unknown) => void;
-}> {
-  const document: Document = JSON.parse(
-    (await rest.call("GET", "/api/v1/openapi.json", { role: null })).text,
-  );
-  const ajv = new Ajv2020({ strict: false, validateFormats: false });
-  ajv.addSchema({ $id: "doc", ...document });
-  const check = (name: string, status: number, body: unknown) => {
-    const route: Route | undefined = Object.entries<Route>(contract).find(([known]) => known === name)?.[1];
-    assert.ok(route !== undefined, name);
-    const path = route.path.replace(/:([A-Za-z]+)/g, "{$1}");
-    const pointer = `doc#/paths/${path.replaceAll("~", "~0").replaceAll("/", "~1")}/${route.method.toLowerCase()}/responses/${status}/content/application~1json/schema`;
-    const validate = ajv.getSchema(encodeURI(pointer));
-    assert.ok(validate !== undefined, `${name}: no schema for ${status} at ${pointer}`);
-    assert.ok(validate(body), `${name}: ${JSON.stringify(validate.errors)}`);
-  };
-  return { document, check };
-}
-
-/** A request that succeeds, for every endpoint of the contract. */
-function requestOf(
-  name: string,
-  known: { txid: string; keyId: string; session: string },
-): { path: string; body?: unknown } {
-  const route: Route | undefined = Object.entries<Route>(contract).find(([key]) => key === name)?.[1];
-  const path = (route?.path ?? "")
-    .replace(":txid", known.txid)
-    .replace(":keyId", known.keyId)
-    .replace(":session", known.session);
-  switch (name) {
-    case "createTransaction":
-      return { path, body: rest.signedSpend() };
-    case "createKey":
-      return { path, body: rest.signedKeygen() };
-    case "generatePresignatures":
-      return { path, body: { keyId: known.keyId, count: 3 } };
-    case "checkPolicy":
-      return {
-        path,
-        body: { outputs: [{ address: rest.recipient(), amountSats: "40000" }], maxFeeSats: "1000" },
-      };
-    default:
-      return { path };
-  }
-}
-
-async function knownIds(): Promise<{ txid: string; keyId: string; session: string }> {
-  const session = "5e".repeat(32);
-  const row = await rest.node.submit(rest.spendRequest(), null);
-  const key = await rest.call("POST", "/api/v1/keys", { body: rest.signedKeygen() });
-  await rest.store.commit([
-    {
-      write: "session",
-      row: {
-        session: session as never,
-        purpose: "sign",
-        subject: "grant",
-        attempt: 0,
-        initiator: nodeIndexSchema.parse(1),
-        signers: [nodeIndexSchema.parse(1), nodeIndexSchema.parse(2)],
-        state: "done",
-        execution: null,
-        failure: null,
-        startedAt: row.createdAt,
-        endedAt: row.updatedAt,
-      },
-    },
-  ]);
-  return { txid: row.txid, keyId: String(key.json.keyId), session };
-}
-
-test("every endpoint answers as the OpenAPI document says, also when it refuses", async () => {
-  const { document, check } = await openApi();
-  const known = await knownIds();
-  const problems = new Ajv2020({ strict: false, validateFormats: false }).compile(
-    document.components.schemas.Problem ?? {},
-  );
-  for (const [name, route] of Object.entries<Route>(contract)) {
-    const { path, body } = requestOf(name, known);
-    const answer = await rest.call(route.method, path, body === undefined ? {} : { body });
-    assert.equal(answer.status, route.status, `${name}: ${answer.text}`);
-    check(name, route.status, answer.json);
-    if (route.role === null) continue;
-    const refused = await rest.call(route.method, path, {
-      role: null,
-      ...(body === undefined ? {} : { body }),
-    });
-    assert.equal(refused.status, 401, name);
-    assert.equal(refused.headers.get("content-type"), "application/problem+json");
-    assert.ok(problems(refused.json), JSON.stringify(problems.errors));
-    assert.equal(refused.json.instance, refused.headers.get("x-request-id"));
-  }
-});
-
-test("the OpenAPI document is valid 3.1: unique ids, declared path parameters, schemas that compile, references that resolve", async () => {
-  const { document } = await openApi();
-  const ids = new Set<string>();
-  const ajv = new Ajv2020({ strict: false, validateFormats: false });
-  const lint = (at: string, operation: Record<string, unknown>): void => {
-    const id = String(operation.operationId);
-    assert.ok(!ids.has(id), `${id} is there twice`);
-    ids.add(id);
-    const parameters = operation.parameters as {
-      name: string;
-      in: string;
-      required: boolean;
-      schema: object;
-    }[];
-    const declared = parameters.filter((entry) => entry.in === "path").map((entry) => entry.name);
-    assert.deepEqual(
-      declared,
-      [...at.matchAll(/\{([A-Za-z]+)\}/g)].map(([, name]) => name),
-      at,
-    );
-    assert.ok(
-      parameters.every((entry) => entry.in !== "path" || entry.required),
-      at,
-    );
-    for (const { schema } of parameters) ajv.compile(schema);
-    const body = operation.requestBody as { content: Record<string, { schema: object }> } | undefined;
-    for (const { schema } of Object.values(body?.content ?? {})) ajv.compile(schema);
-    const responses = operation.responses as Record<
-      string,
-      { description: string; content: Record<string, { schema: { $ref?: string } }> }
-    >;
-    assert.ok("default" in responses, at);
-    for (const { description, content } of Object.values(responses)) {
-      assert.ok(description.length > 0);
-      for (const { schema } of Object.values(content)) {
-        if (schema.$ref === undefined) ajv.compile(schema);
-        else
-          assert.ok(
-            document.components.schemas[schema.$ref.split("/").at(-1) ?? ""] !== undefined,
-            schema.$ref,
-          );
-      }
-    }
-  };
-  assert.match(String((document as unknown as { openapi: string }).openapi), /^3\.1\./);
-  for (const [path, item] of Object.entries(document.paths)) {
-    for (const operation of Object.values(item)) lint(path, operation as unknown as Record<string, unknown>);
-  }
-  assert.equal(ids.size, Object.keys(contract).length + 1);
-});
-
 test("each role may do what it covers and nothing above it", async () => {
-  const known = await knownIds();
+  const known = await knownIds(rest);
   for (const [name, route] of Object.entries<Route>(contract)) {
     for (const role of roles) {
       if (route.role === null) continue;
-      const { path, body } = requestOf(name, known);
+      const { path, body } = requestOf(rest, name, known);
       const answer = await rest.call(route.method, path, { role, ...(body === undefined ? {} : { body }) });
       assert.equal(answer.status, roleCovers(role, route.role) ? route.status : 403, `${role} at ${name}`);
       if (answer.status === 403) assert.deepEqual(answer.json.data, { needed: route.role, held: role });

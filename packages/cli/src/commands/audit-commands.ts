@@ -10,12 +10,17 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     .command("list")
     .description("entries of the asked node's audit log, oldest first")
     .option("--from <number>", "sequence number to begin with", wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
+    .option("--kind <kind>", "only of this kind, e.g. vote-cast")
     .option("--limit <number>", "how many, at most 200", wholeNumber(1, 200), 50)
     .addHelpText("after", examples("cairn audit list", "cairn audit list --from 200 --json"))
-    .action(async (options: { from: number; limit: number }) => {
+    .action(async (options: { from: number; kind?: string; limit: number }) => {
       const access = await context.access();
       const page = await access.client.call("listAudit", {
-        query: { from: options.from, limit: options.limit },
+        query: {
+          from: options.from,
+          limit: options.limit,
+          ...(options.kind === undefined ? {} : { kind: options.kind }),
+        },
       });
       const { output } = context;
       output.answer(page, () => {

@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/core";
 import { InvalidArgumentError } from "commander";
+import { parseInstant } from "../parse-instant.ts";
 
 /** For options that may be given several times. */
 export function collect(value: string, earlier: readonly string[] | undefined): readonly string[] {
@@ -13,6 +14,23 @@ export function collectOneOf(
   return (value, earlier) => {
     if (choices.includes(value)) return collect(value, earlier);
     throw new InvalidArgumentError(`It must be one of ${choices.join(", ")}.`);
+  };
+}
+
+export const SINCE = "--since <time>";
+export const UNTIL = "--until <time>";
+export const PERIOD_HELP = "2h or 7d (ago), 2026-01-31, or 2026-01-31T08:00:00Z";
+
+export interface Period {
+  readonly since?: string;
+  readonly until?: string;
+}
+
+/** `--since` and `--until` as the API takes them. */
+export function periodQuery({ since, until }: Period, now: number): Period {
+  return {
+    ...(since === undefined ? {} : { since: parseInstant(since, now) }),
+    ...(until === undefined ? {} : { until: parseInstant(until, now) }),
   };
 }
 

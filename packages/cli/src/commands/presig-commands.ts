@@ -7,6 +7,13 @@ import { examples } from "./examples.ts";
 import { findKeyId } from "./key-text.ts";
 import { wholeNumber } from "./option-values.ts";
 
+interface ListOptions {
+  readonly key?: string;
+  readonly state?: "pending" | "ready" | "burned" | "discarded";
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
 /** `cairn presig`: the stock of half-made signatures. */
 export function addPresigCommands(program: Command, context: CommandContext): void {
   const presig = program.command("presig").description("presignatures: generate, list, status");
@@ -39,12 +46,16 @@ export function addPresigCommands(program: Command, context: CommandContext): vo
         "discarded",
       ]),
     )
+    .option("--limit <number>", "how many, at most 1000", wholeNumber(1, 1_000), 50)
+    .option("--cursor <cursor>", "go on where an earlier page ended")
     .addHelpText("after", examples("cairn presig list --state ready"))
-    .action(async (options: { key?: string; state?: "pending" | "ready" | "burned" | "discarded" }) => {
+    .action(async (options: ListOptions) => {
       const access = await context.access();
       const keyId = options.key === undefined ? undefined : await findKeyId(access.client, options.key);
       const list = await access.client.call("listPresignatures", {
         query: {
+          limit: options.limit,
+          ...(options.cursor === undefined ? {} : { cursor: options.cursor }),
           ...(keyId === undefined ? {} : { keyId }),
           ...(options.state === undefined ? {} : { state: options.state }),
         },
@@ -65,6 +76,7 @@ export function addPresigCommands(program: Command, context: CommandContext): vo
               item.burnedAt ?? "",
             ]),
           );
+        if (list.next !== null) output.note(`\nMore: cairn presig list --cursor ${list.next}`);
       });
     });
 

@@ -1,7 +1,17 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { CommandContext } from "../command-context.ts";
 import { examples } from "./examples.ts";
-import { hex32, wholeNumber } from "./option-values.ts";
+import { hex32, PERIOD_HELP, type Period, periodQuery, SINCE, UNTIL, wholeNumber } from "./option-values.ts";
+
+const purposes = ["sign", "presign", "keygen"] as const;
+
+interface ListOptions extends Period {
+  readonly subject?: string;
+  readonly live?: true;
+  readonly purpose?: (typeof purposes)[number];
+  readonly limit: number;
+  readonly cursor?: string;
+}
 
 /** `cairn session`: runs of the threshold protocols. */
 export function addSessionCommands(program: Command, context: CommandContext): void {
@@ -12,15 +22,26 @@ export function addSessionCommands(program: Command, context: CommandContext): v
     .description("sessions that the asked node took part in, newest first")
     .option("--subject <id>", "only of this grant, presign job or keygen request")
     .option("--live", "only those under way")
+    .addOption(new Option("--purpose <purpose>", "only of this kind").choices(purposes))
+    .option(SINCE, `begun at this time or later: ${PERIOD_HELP}`)
+    .option(UNTIL, "begun before this time")
     .option("--limit <number>", "how many, at most 200", wholeNumber(1, 200), 20)
-    .addHelpText("after", examples("cairn session list --live"))
-    .action(async (options: { subject?: string; live?: true; limit: number }) => {
+    .option("--cursor <cursor>", "go on where an earlier page ended")
+    .addHelpText(
+      "after",
+      examples("cairn session list --live", "cairn session list --purpose presign --since 1h"),
+    )
+    .action(async (options: ListOptions) => {
+      const period = periodQuery(options, context.modules.clock.now());
       const access = await context.access();
       const list = await access.client.call("listSessions", {
         query: {
           limit: options.limit,
           ...(options.subject === undefined ? {} : { subject: options.subject }),
           ...(options.live === undefined ? {} : { live: "true" }),
+          ...(options.purpose === undefined ? {} : { purpose: options.purpose }),
+          ...period,
+          ...(options.cursor === undefined ? {} : { cursor: options.cursor }),
         },
       });
       const { output } = context;
@@ -40,6 +61,7 @@ export function addSessionCommands(program: Command, context: CommandContext): v
               item.startedAt,
             ]),
           );
+        if (list.next !== null) output.note(`\nMore: cairn session list --cursor ${list.next}`);
       });
     });
 

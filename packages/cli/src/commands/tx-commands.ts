@@ -4,7 +4,16 @@ import { btcText } from "../amount.ts";
 import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
 import { examples } from "./examples.ts";
-import { collectOneOf, hex32, wholeNumber } from "./option-values.ts";
+import {
+  collectOneOf,
+  hex32,
+  PERIOD_HELP,
+  type Period,
+  periodQuery,
+  SINCE,
+  UNTIL,
+  wholeNumber,
+} from "./option-values.ts";
 import { outcomeOf, printTransaction } from "./transaction-text.ts";
 import { transactionFailure, watchTransaction } from "./watch-transaction.ts";
 
@@ -46,14 +55,30 @@ export function addTxCommands(program: Command, context: CommandContext): void {
       `only in this state; repeat for several: ${transactionStates.join(", ")}`,
       collectOneOf(transactionStates),
     )
+    .option("--to <address>", "only those that pay this address")
+    .option(SINCE, `asked for at this time or later: ${PERIOD_HELP}`)
+    .option(UNTIL, "asked for before this time")
     .option("--limit <number>", "how many, at most 200", wholeNumber(1, 200), 20)
     .option("--cursor <cursor>", "go on where an earlier page ended")
     .addHelpText(
       "after",
-      examples("cairn tx list", "cairn tx list --state voting --state signing --limit 50"),
+      examples(
+        "cairn tx list",
+        "cairn tx list --state voting --state signing --limit 50",
+        "cairn tx list --to bc1q… --since 30d",
+      ),
     )
     .action(
-      async (options: { wallet?: string; state?: readonly string[]; limit: number; cursor?: string }) => {
+      async (
+        options: Period & {
+          wallet?: string;
+          state?: readonly string[];
+          to?: string;
+          limit: number;
+          cursor?: string;
+        },
+      ) => {
+        const period = periodQuery(options, context.modules.clock.now());
         const access = await context.access();
         const wallet =
           options.wallet === undefined ? undefined : (await access.wallet(options.wallet)).record.wallet;
@@ -62,6 +87,8 @@ export function addTxCommands(program: Command, context: CommandContext): void {
             limit: options.limit,
             ...(wallet === undefined ? {} : { wallet }),
             ...(options.state === undefined ? {} : { state: options.state.join(",") }),
+            ...(options.to === undefined ? {} : { recipient: options.to }),
+            ...period,
             ...(options.cursor === undefined ? {} : { cursor: options.cursor }),
           },
         });

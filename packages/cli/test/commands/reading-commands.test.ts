@@ -52,11 +52,13 @@ test("presig generate asks for the only active ECDSA key; status prints the stoc
 test("presig list, session list and show, audit list and tx list print what the node lists, with its filters", async () => {
   const presignature = { id: "1".repeat(64), keyId, path: [0, 3], signers: [1, 2, 3, 4], state: "ready" };
   bench.node.answers.listPresignatures = ({ query }) => {
-    assert.deepEqual(query, { state: "ready" });
-    return { presignatures: [{ ...presignature, createdAt: at, burnedAt: null }] };
+    assert.deepEqual(query, { state: "ready", limit: 50 });
+    return { presignatures: [{ ...presignature, createdAt: at, burnedAt: null }], next: "onward" };
   };
+  const listed = await bench.cairn("presig", "list", "--state", "ready");
+  assert.match(listed.stderr, /cairn presig list --cursor onward/);
   assert.equal(
-    (await bench.cairn("presig", "list", "--state", "ready")).stdout,
+    listed.stdout,
     [
       "PRESIGNATURE      KEY               PATH  SIGNERS  STATE  CREATED                   BURNED",
       `1111111111111111  abababababababab  0/3   1,2,3,4  ready  ${at}`,
@@ -80,7 +82,7 @@ test("presig list, session list and show, audit list and tx list print what the 
   };
   bench.node.answers.listSessions = ({ query }) => {
     assert.equal(query.live, true);
-    return { sessions: [view] };
+    return { sessions: [view], next: null };
   };
   bench.node.answers.getSession = ({ params }) => ({ ...view, session: params.session });
   assert.match((await bench.cairn("session", "list", "--live")).stdout, /sign +1 +2 +1,2,3,5 +done/);
@@ -102,6 +104,14 @@ test("presig list, session list and show, audit list and tx list print what the 
     (await bench.cairn("tx", "list", "--state", "voting", "--state", "signing")).stdout,
     "No transactions.\n",
   );
+  bench.node.answers.listTransactions = ({ query }) => {
+    const since = Date.parse("2026-01-31T00:00:00Z");
+    assert.deepEqual(query, { limit: 20, recipient: "bcrt1q", since });
+    return { transactions: [], next: null };
+  };
+  const filtered = await bench.cairn("tx", "list", "--to", "bcrt1q", "--since", "2026-01-31");
+  assert.equal(filtered.exit, 0, filtered.stderr);
+  assert.equal((await bench.cairn("tx", "list", "--since", "soon", "--json")).exit, 2);
   assert.equal((await bench.cairn("tx", "list", "--state", "nowhere", "--json")).exit, 2);
   assert.equal((await bench.cairn("tx", "status", "zz", "--json")).exit, 2);
 });

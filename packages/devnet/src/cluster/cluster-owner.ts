@@ -166,7 +166,7 @@ export class ClusterOwner {
     const stocked = await Promise.all(
       running.map(async ({ client }) => {
         const { presignatures } = await client.call("listPresignatures", {
-          query: { keyId: wallet.record.keyId, state: "ready" },
+          query: { keyId: wallet.record.keyId, state: "ready", limit: 1_000 },
         });
         return presignatures.some(
           (item) => item.path.join() === path.join() && item.signers.every((signer) => up.includes(signer)),

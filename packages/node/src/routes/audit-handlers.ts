@@ -7,15 +7,18 @@ import { timeText } from "../time-text.ts";
 export function auditHandlers({ store }: ApiModules): Pick<Handlers, "listAudit"> {
   return {
     async listAudit({ query }) {
-      const rows = await store.audit({ from: query.from, limit: query.limit });
-      const last = rows.at(-1);
-      const more = last !== undefined && rows.length === query.limit;
+      const found = await store.audit({
+        from: query.from,
+        limit: query.limit + 1,
+        ...(query.kind === undefined ? {} : { kind: query.kind }),
+      });
+      const rows = found.slice(0, query.limit);
       return {
         entries: rows.map(({ seq, at, kind, body, hash }) => {
           const { subject, data } = decodeCanonical(auditEntrySchema, body);
           return { seq, at: timeText(at), kind, subject, data, hash };
         }),
-        next: more ? last.seq + 1 : null,
+        next: found[query.limit]?.seq ?? null,
       };
     },
   };

@@ -16,7 +16,13 @@ export function keyHandlers({ node }: ApiModules): Pick<Handlers, "createKey" | 
   };
   return {
     createKey: async ({ body }) => find(await node.generateKey(body)),
-    listKeys: async () => ({ keys: node.keys.list().map(viewOf) }),
+    listKeys: async ({ query: { status, protocol } }) => ({
+      keys: node.keys
+        .list()
+        .filter(({ row }) => status === undefined || row.status === status)
+        .filter(({ row }) => protocol === undefined || row.protocol === protocol)
+        .map(viewOf),
+    }),
     getKey: async ({ params }) => find(params.keyId),
   };
 }

@@ -1,11 +1,9 @@
 import type { PresignatureStatus } from "@cairn/client";
-import { keyIdSchema } from "@cairn/core";
+import { keyIdSchema, presignatureIdSchema } from "@cairn/core";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
+import { readCursor, writeCursor } from "../page-cursor.ts";
 import { timeText, timeTextOrNull } from "../time-text.ts";
-
-/** Newest presignatures that one list shows. */
-const MAX_LISTED = 1_000;
 
 /** Endpoints of presignatures. */
 export function presignatureHandlers({
@@ -34,13 +32,20 @@ export function presignatureHandlers({
     },
 
     async listPresignatures({ query }) {
+      const cursor = query.cursor === undefined ? null : readCursor(query.cursor, presignatureIdSchema);
       const rows = await store.presignatures({
         ...(query.keyId === undefined ? {} : { keyId: keyIdSchema.parse(query.keyId) }),
         ...(query.state === undefined ? {} : { state: query.state }),
+        newest: {
+          limit: query.limit + 1,
+          ...(cursor === null ? {} : { before: { createdAt: cursor.at, id: cursor.id } }),
+        },
       });
-      const newest = rows.toSorted((a, b) => b.createdAt - a.createdAt).slice(0, MAX_LISTED);
+      const page = rows.slice(0, query.limit);
+      const last = page.at(-1);
       return {
-        presignatures: newest.map((row) => ({
+        next: rows.length > page.length && last !== undefined ? writeCursor(last.createdAt, last.id) : null,
+        presignatures: page.map((row) => ({
           id: row.id,
           keyId: row.keyId,
           path: [row.path[0], row.path[1]],

@@ -20,16 +20,18 @@ import { z } from "zod";
 import type { ApiModules } from "../api-modules.ts";
 import { explainState } from "../explain-state.ts";
 import type { HandlerInput, Handlers } from "../handler.ts";
+import { readCursor, writeCursor } from "../page-cursor.ts";
 import type { SpendFacts } from "../spend-facts-cache.ts";
 import { timeText, timeTextOrNull } from "../time-text.ts";
 
 /** Of the bare form, which names neither. */
 const BARE_LIFE_MS = 60 * 60 * 1000;
 const BARE_MAX_FEE_SATS = 50_000n;
+/** Transactions that one page looks through for a recipient. */
+const MOST_SEARCHED = 500;
 /** Who asks, where nobody signed. */
 const NOBODY = "0".repeat(64) as Ed25519PublicKey;
 
-const cursorSchema = z.tuple([unixMsSchema, intentHashSchema]);
 const preparedSchema = z.strictObject({ nonce: z.string(), createdAt: unixMsSchema });
 
 /** Endpoints of spends. */
@@ -93,18 +95,33 @@ export function transactionHandlers(
     },
 
     async listTransactions({ query }) {
-      const selection: TransactionQuery = {
-        limit: query.limit + 1,
+      const { limit, recipient } = query;
+      const selection: Omit<TransactionQuery, "limit"> = {
         ...(query.wallet === undefined ? {} : { wallet: walletIdSchema.parse(query.wallet) }),
         ...(query.state === undefined ? {} : { states: readStates(query.state) }),
-        ...(query.cursor === undefined ? {} : { before: readCursor(query.cursor) }),
+        ...(query.since === undefined ? {} : { since: query.since }),
+        ...(query.until === undefined ? {} : { until: query.until }),
       };
-      const rows = await store.transactions(selection);
-      const page = rows.slice(0, query.limit);
-      const last = page.at(-1);
+      const cursor = query.cursor === undefined ? null : readCursor(query.cursor, intentHashSchema);
+      const before = cursor === null ? {} : { before: { createdAt: cursor.at, intent: cursor.id } };
+      // Recipients stand inside of the intents: a page of those is read, and what pays others is left out.
+      const wanted = recipient === undefined ? limit : MOST_SEARCHED;
+      const rows = await store.transactions({ ...selection, ...before, limit: wanted + 1 });
+      const found: { readonly row: TransactionRow; readonly facts: SpendFacts }[] = [];
+      let last: TransactionRow | null = null;
+      for (const row of rows.slice(0, wanted)) {
+        if (found.length === limit) break;
+        const [facts] = await spendFacts.of([row]);
+        last = row;
+        if (facts === undefined) continue;
+        if (recipient === undefined || facts.outputs.some(({ address }) => address === recipient)) {
+          found.push({ row, facts });
+        }
+      }
+      const more = last !== null && last !== rows.at(-1);
       return {
-        transactions: await views(page),
-        next: rows.length > page.length && last !== undefined ? writeCursor(last) : null,
+        transactions: found.map(({ row, facts }) => view(row, facts)),
+        next: more && last !== null ? writeCursor(last.createdAt, last.intent) : null,
       };
     },
 
@@ -205,27 +222,4 @@ function readStates(text: string): TransactionState[] {
       path: "state",
     });
   });
-}
-
-function writeCursor(row: TransactionRow): string {
-  return Buffer.from(JSON.stringify([row.createdAt, row.intent]), "utf8").toString("base64url");
-}
-
-function readCursor(text: string): {
-  createdAt: TransactionRow["createdAt"];
-  intent: TransactionRow["intent"];
-} {
-  try {
-    const [createdAt, intent] = cursorSchema.parse(
-      JSON.parse(Buffer.from(text, "base64url").toString("utf8")),
-    );
-    return { createdAt, intent };
-  } catch (cause) {
-    throw new CairnError(
-      "malformed",
-      "the cursor is not one that a list answered as `next`; begin without one",
-      { path: "cursor" },
-      { cause },
-    );
-  }
 }

@@ -1,0 +1,77 @@
+import { randomBytes } from "node:crypto";
+import { contract, type Route } from "@cairn/client";
+import { nodeIndexSchema } from "@cairn/core";
+import type { RestFixture } from "./rest-fixture.ts";
+
+/** What a node under test has, for paths that name it. */
+export interface KnownIds {
+  readonly txid: string;
+  readonly keyId: string;
+  readonly session: string;
+  /** Of a token. */
+  readonly hash: string;
+}
+
+/** Body that makes a token which nobody holds. */
+export function newToken(): { readonly name: string; readonly role: string; readonly hash: string } {
+  const hash = randomBytes(32).toString("hex");
+  return { name: `t-${hash.slice(0, 12)}`, role: "viewer", hash };
+}
+
+/** A request that succeeds, for every endpoint of the contract. */
+export function requestOf(
+  rest: RestFixture,
+  name: string,
+  known: KnownIds,
+): { path: string; body?: unknown } {
+  const route: Route | undefined = Object.entries<Route>(contract).find(([key]) => key === name)?.[1];
+  const path = (route?.path ?? "")
+    .replace(":txid", known.txid)
+    .replace(":keyId", known.keyId)
+    .replace(":session", known.session)
+    .replace(":hash", known.hash);
+  switch (name) {
+    case "createTransaction":
+      return { path, body: rest.signedSpend() };
+    case "createKey":
+      return { path, body: rest.signedKeygen() };
+    case "createToken":
+      return { path, body: newToken() };
+    case "generatePresignatures":
+      return { path, body: { keyId: known.keyId, count: 3 } };
+    case "checkPolicy":
+      return {
+        path,
+        body: { outputs: [{ address: rest.recipient(), amountSats: "40000" }], maxFeeSats: "1000" },
+      };
+    default:
+      return { path };
+  }
+}
+
+/** Makes a spend, a key, a session and a token to ask for. */
+export async function knownIds(rest: RestFixture): Promise<KnownIds> {
+  const session = "5e".repeat(32);
+  const row = await rest.node.submit(rest.spendRequest(), null);
+  const key = await rest.call("POST", "/api/v1/keys", { body: rest.signedKeygen() });
+  await rest.store.commit([
+    {
+      write: "session",
+      row: {
+        session: session as never,
+        purpose: "sign",
+        subject: "grant",
+        attempt: 0,
+        initiator: nodeIndexSchema.parse(1),
+        signers: [nodeIndexSchema.parse(1), nodeIndexSchema.parse(2)],
+        state: "done",
+        execution: null,
+        failure: null,
+        startedAt: row.createdAt,
+        endedAt: row.updatedAt,
+      },
+    },
+  ]);
+  const token = await rest.call("POST", "/api/v1/tokens", { body: newToken() });
+  return { txid: row.txid, keyId: String(key.json.keyId), session, hash: String(token.json.hash) };
+}
