@@ -5,7 +5,7 @@ import { type Manifest, manifestHash, requireOperators, type SignedManifest } fr
 /**
  * Checks that `next` follows `current`: chained by hash, same cluster and network, signed by a quorum of `current`'s operators, and in
  * force no sooner than it may be.
- * @param policies the documents that both pin, or null where they are not at hand
+ * @param policies the documents that both pin; null where they are not at hand, and then a policy that tightens must wait as well
  * @throws CairnError `wrong-manifest`, `not-yet-valid`, `operator-signature-missing`
  */
 export function verifySuccessor(

@@ -174,8 +174,16 @@ test("rogue proposal to lift a ban: only a quorum of operators' signatures on ex
   refused([...sign([1, 2, 3]), ...sign([4], liftOf({ node: node(4) }))]);
   const asNode = nodeKey(4);
   refused([...sign([1, 2, 3]), { operator: asNode.publicKey, signature: asNode.sign("cairn/ban/v1", lift) }]);
-  const hasty = liftOf({ effectiveAt: (NOW + DAY - 1) as UnixMs });
-  refuses("not-yet-valid", () => check(sign([1, 2, 3, 4], hasty), hasty));
+  const refusedAs = (
+    code: "not-yet-valid" | "wrong-cluster" | "wrong-manifest",
+    change: Partial<BanLift>,
+  ) => {
+    const other = liftOf(change);
+    refuses(code, () => check(sign([1, 2, 3, 4], other), other));
+  };
+  refusedAs("not-yet-valid", { effectiveAt: (NOW + DAY - 1) as UnixMs });
+  refusedAs("wrong-cluster", { cluster: hash("other") });
+  refusedAs("wrong-manifest", { manifestHash: hash("other") });
 });
 
 test("a vote counts only with its own operator's signature on exactly the change", () => {
@@ -226,7 +234,8 @@ test("rogue proposals are refused by every node: foreign keys, other manifests, 
   });
   refuses("not-yet-valid", check(propose({ type: "manifest", manifest: hasty, policy: null })));
   refuses("not-yet-valid", check(propose(policyChange(looser, { effectiveAt: NOW }))));
-  for (const expiry of [NOW, NOW + 8 * DAY]) {
+  parseShape(changeProposalSchema, proposalOf(manifestChange, { expiry: (NOW + 7 * DAY) as UnixMs }));
+  for (const expiry of [NOW, NOW + 7 * DAY + 1]) {
     const body = proposalOf(manifestChange, { expiry: expiry as UnixMs });
     refuses("malformed", () => parseShape(changeProposalSchema, body));
   }
