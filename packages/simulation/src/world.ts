@@ -13,6 +13,7 @@ import {
   type StoreWrite,
   type TransactionRow,
   type Txid,
+  type WalletId,
 } from "@cairn/core";
 import type { ClusterPlan } from "./cluster-plan.ts";
 import type { Observation } from "./observation.ts";
@@ -23,6 +24,7 @@ export interface KnownIntent {
   readonly request: RequestHash;
   readonly lineage: LineageId;
   readonly txid: Txid;
+  readonly wallet: WalletId;
   readonly outpoints: readonly string[];
   /** To recipients together. */
   readonly paysSats: bigint;
@@ -100,6 +102,12 @@ export class World {
     const disk = this.disk(node);
     const session = disk.burned.get(presignature);
     return session === undefined ? null : (this.#byGrant.get(disk.subjects.get(session) ?? "") ?? null);
+  }
+
+  /** Whether the node went as far as an execution for the intent, in which it may have released its part of the signature. */
+  tookPart(node: NodeIndex, intent: IntentHash): boolean {
+    const grant = grantIdOf(intent) as string;
+    return [...this.disk(node).executions.values()].includes(grant);
   }
 
   intentOf(txid: Txid): IntentHash | null {
@@ -197,6 +205,7 @@ export class World {
       request: row.request,
       lineage: row.lineage,
       txid: row.txid,
+      wallet: row.wallet,
       outpoints: row.outpoints.map(outpointText),
       paysSats: row.amountSats,
       countsSats: row.amountSats + body.maxFeeSats,
