@@ -77,6 +77,8 @@ test("foreign, repeated and disordered signatures are refused", () => {
   refuses("signature-invalid", () => check([one, two, three, stranger]));
   const other = { ...inForce, manifestHash: hash("other") };
   refuses("wrong-manifest", () => verifyCheckpoint(good, other));
+  const foreign = signedBy([1, 2, 3, 4], { ...first, cluster: hash("other") });
+  refuses("wrong-cluster", () => verifyCheckpoint(foreign, inForce));
   const fewer = { ...first, heads: heads.slice(0, 4) };
   refuses("malformed", () => verifyCheckpoint(signedBy([1, 2, 3, 4], fewer), inForce));
 });

@@ -90,6 +90,9 @@ for (const [name, change, expected] of policyCases) {
     const to = { ...manifest, policy: policyHash(next) };
     assert.equal(loosens(of, to, { current, next }), expected);
     assert.ok(loosens(of, to, null), "without the documents every change of policy loosens");
-    assert.ok(loosens(of, to, { current, next: openPolicy() }), "and with others than those that are pinned");
+    const tighter = openPolicy({ ...base, perTransactionMaxSats: 1 });
+    assert.ok(loosens(of, to, { current, next: tighter }), "and with another next than is pinned");
+    const laxer = openPolicy({ ...base, ...change, version: 1, policyVersion: 9 });
+    assert.ok(loosens(of, to, { current: laxer, next }), "and with another current than is pinned");
   });
 }

@@ -45,6 +45,7 @@ test("an approval counts for its request alone, while it lasts, under a key of t
   refuses("unknown-approver", () => check(approvalOf(), { manifest: { ...manifest, approvers: [] } }));
   refuses("signature-invalid", () => check(approvalOf(ann, { approver: bob.publicKey })));
   refuses("expired", () => check(approvalOf(), { now: (NOW + HOUR) as UnixMs }));
+  check(approvalOf(), { now: (NOW - 2_000) as UnixMs });
   refuses("clock-skew", () => check(approvalOf(), { now: (NOW - 2_001) as UnixMs }));
   const request = signBody("cairn/spend-request/v1", approvalOf().body, ann);
   refuses("signature-invalid", () => check(request));
