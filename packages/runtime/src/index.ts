@@ -1,6 +1,7 @@
 export * from "./ban-desk.ts";
 export * from "./chain-watch.ts";
 export * from "./keygen-desk.ts";
+export * from "./live-keys.ts";
 export * from "./live-spends.ts";
 export * from "./loop.ts";
 export * from "./node-event.ts";

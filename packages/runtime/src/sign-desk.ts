@@ -1,4 +1,4 @@
-import type { Authorisation, Grant } from "@cairn/consensus";
+import { type Authorisation, type Grant, grantIdOf } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
@@ -11,39 +11,37 @@ import {
   type NodeStore,
   type SessionId,
   type Signer,
-  sha256Hex,
   signBody,
-  type Timer,
-  toHex,
   type UnixMs,
 } from "@cairn/core";
 import {
   type AttemptLedger,
   type AttemptPlan,
   type AttemptSettings,
-  attemptBegan,
-  attemptEnded,
   choosePresignatures,
   type Driver,
-  endAttempt,
   grantSubject,
   makeProposal,
   type NackCode,
-  newAttemptPlan,
   type PresignatureFacts,
-  type ProposalFacts,
+  type Proposal,
+  type ProposalVerdict,
   preferredSubsets,
   type SessionSubject,
   type SessionTimeouts,
-  type SessionWork,
   type SignedFinalize,
   type SignedProposal,
 } from "@cairn/signing";
+import { AttemptLoop, type Attempts } from "./attempt-loop.ts";
+import { GrantWaiters } from "./grant-waiters.ts";
 import type { Batch, Cell, Loop } from "./loop.ts";
+import { PresignatureStock } from "./presignature-stock.ts";
 import { proposalFacts } from "./proposal-facts.ts";
 import { nackCodeOf, sendNack } from "./send-nack.ts";
 import type { SessionDesk, SessionOwner } from "./session-desk.ts";
+import { signingWork } from "./signing-work.ts";
 import type { SpendDesk } from "./spend-desk.ts";
+import { unawaited } from "./unawaited.ts";
 
 export interface SignDeskOptions {
   readonly me: NodeIndex;
@@ -57,7 +55,7 @@ export interface SignDeskOptions {
 
 export interface SignDeskModules {
   readonly loop: Loop;
-  readonly store: Pick<NodeStore, "presignatures" | "presignature" | "sessions">;
+  readonly store: Pick<NodeStore, "presignatures" | "presignature">;
   readonly signer: Signer;
   readonly clock: Clock;
   readonly sessions: SessionDesk;
@@ -77,53 +75,45 @@ export interface SignDeskModules {
   readonly report: (cause: unknown) => void;
 }
 
-interface Plan {
+/** A certified spend that is to be signed. */
+interface SigningJob {
+  readonly hash: IntentHash;
   readonly grant: Grant;
-  readonly subject: SessionSubject;
-  readonly plan: AttemptPlan;
-  /** The session of the attempt that lives here, or null. */
-  readonly session: SessionId | null;
-  /** The last attempt in which others sign, or null. */
-  readonly observed: { readonly session: SessionId; readonly signers: readonly NodeIndex[] } | null;
 }
-
-/** How soon a plan is looked at again when too few peers are up. */
-const RECHECK_MS = 500;
-
-/** Proposals of one peer that may wait for their certificates at a time. */
-const MAX_WAITING_PER_PEER = 32;
 
 /** Attempts at signing what a quorum has approved (architecture §5.5): whose turn it is, who signs, what comes of it. */
 export class SignDesk {
   readonly #options: SignDeskOptions;
   readonly #modules: SignDeskModules;
-  readonly #plans = new Map<IntentHash, Plan>();
-  readonly #byGrant = new Map<GrantId, IntentHash>();
-  readonly #timers = new Map<IntentHash, Timer>();
-  readonly #waiting = new Map<GrantId, Set<() => void>>();
-  readonly #waitingOf = new Map<NodeIndex, number>();
-  readonly #ledger: Cell<AttemptLedger>;
-  #closed = false;
+  readonly #attempts: AttemptLoop<GrantId, SigningJob>;
+  readonly #waiters: GrantWaiters;
+  readonly #stock: PresignatureStock;
 
   constructor(options: SignDeskOptions, modules: SignDeskModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#ledger = modules.ledger;
+    this.#waiters = new GrantWaiters(modules.clock, options.grantWaitMs);
+    this.#stock = new PresignatureStock(modules);
+    this.#attempts = new AttemptLoop(options, {
+      ...modules,
+      isOpen: (grantId) => this.#isOpen(grantId),
+      propose: (grantId, attempts, plan, attempt) => this.#propose(grantId, attempts, plan, attempt),
+    });
   }
 
   /** Whether a session for the spend lives here. */
   signing(hash: IntentHash): boolean {
-    return this.#plans.get(hash)?.session != null;
+    return this.#attempts.get(grantIdOf(hash))?.session != null;
   }
 
   /** A spend was certified: check it, reserve for it, and see to its attempts. */
   begin(hash: IntentHash): void {
-    this.#later(this.#begin(hash));
+    unawaited(this.#begin(hash), this.#modules.report);
   }
 
-  /** Peers came or went: plans that wait for them are looked at again. */
+  /** Peers came or went: attempts that wait for them are looked at again. */
   peersChanged(): void {
-    for (const hash of this.#plans.keys()) this.#wake(hash, 0);
+    this.#attempts.wakeAll();
   }
 
   /** A proposal to sign. What this node can't take part in is answered with a signed Nack. */
@@ -132,11 +122,14 @@ export class SignDesk {
     if (from !== signed.body.initiator) {
       return refuse("not-initiator", "the proposal does not come from the initiator that it names");
     }
+    const grantId = signed.body.subject as string as GrantId;
     try {
-      const hash = await this.#awaitGrant(from, signed.body.subject as string as GrantId);
-      if (hash === null) return await refuse("not-found", "this node holds no certificate for that grant");
-      await this.#modules.spends.approve(hash);
-      await this.#join(from, signed, hash, refuse);
+      if (this.#attempts.get(grantId) === undefined) await this.#waiters.wait(from, grantId);
+      const job = this.#attempts.get(grantId)?.job;
+      if (job === undefined)
+        return await refuse("not-found", "this node holds no certificate for that grant");
+      await this.#modules.spends.approve(job.hash);
+      await this.#join(from, signed, grantId, refuse);
     } catch (error) {
       if (!isCairnError(error)) throw error;
       await refuse(nackCodeOf(error), error.message);
@@ -145,40 +138,41 @@ export class SignDesk {
 
   /** Signatures that others made. Wrong ones are named: an honest node verifies what it sends. */
   async onFinalize(from: NodeIndex, signed: SignedFinalize, session: SessionId): Promise<void> {
-    const hash = this.#byGrant.get(signed.body.subject as string as GrantId);
-    if (hash === undefined || this.#modules.sessions.has(session)) return;
-    await this.#modules.loop.run((batch) => {
-      const { spends, forged } = this.#modules;
+    const { loop, sessions, spends, forged } = this.#modules;
+    const grantId = signed.body.subject as string as GrantId;
+    const hash = this.#attempts.get(grantId)?.job.hash;
+    if (hash === undefined || sessions.has(session)) return;
+    await loop.run((batch) => {
       if (spends.get(hash)?.row.signedTx !== null) return;
-      const observed = this.#plans.get(hash)?.observed;
+      const observed = this.#attempts.get(grantId)?.observed;
       const signers = observed?.session === session ? observed.signers : [];
       if (spends.signatures.takeIfValid(batch, hash, signed.body.signatures, signers))
-        this.#forget(batch, hash);
+        this.#attempts.remove(batch, grantId);
       else forged(batch, from, session);
     });
   }
 
   close(): void {
-    this.#closed = true;
-    for (const timer of this.#timers.values()) timer.cancel();
-    this.#timers.clear();
-    for (const waiters of [...this.#waiting.values()]) for (const wake of [...waiters]) wake();
+    this.#attempts.close();
+    this.#waiters.close();
   }
 
   async #begin(hash: IntentHash): Promise<void> {
-    if (this.#plans.has(hash)) return;
+    const { spends, clock, loop } = this.#modules;
+    const grantId = grantIdOf(hash);
+    if (this.#attempts.get(grantId) !== undefined) return;
     try {
-      await this.#modules.spends.approve(hash);
+      await spends.approve(hash);
     } catch (error) {
       if (!isCairnError(error)) throw error;
       // What keeps this node from approving may pass while others sign; those who can't ever are simply not among the signers.
-      const live = this.#modules.spends.get(hash);
+      const live = spends.get(hash);
       if (live === undefined || live.voiding || live.row.signedTx !== null) return;
-      if (live.row.expiry > this.#modules.clock.now()) {
-        this.#again(hash);
+      if (live.row.expiry > clock.now()) {
+        this.#attempts.retry(grantId, this.#options.attempts.slotMs / 10, () => this.begin(hash));
       }
     }
-    const grant = this.#modules.spends.grantOf(hash)?.grant;
+    const grant = spends.grantOf(hash)?.grant;
     if (grant === undefined) return;
     const key = this.#modules.key(grant.keyId);
     if (key.status !== "active") {
@@ -187,85 +181,43 @@ export class SignDesk {
         status: key.status,
       });
     }
-    const now = this.#modules.clock.now();
-    const subject = grantSubject(grant);
-    await this.#modules.loop.run((batch) => {
-      if (this.#plans.has(hash)) return;
-      const firstSeenAt = this.#modules.spends.get(hash)?.row.firstSeenAt ?? now;
-      const held = (firstSeenAt + this.#options.manifest.policyDelayMs) as UnixMs;
-      const fresh = newAttemptPlan(subject, now);
+    await loop.run((batch) => {
+      if (this.#attempts.get(grantId) !== undefined) return;
+      const firstSeenAt = spends.get(hash)?.row.firstSeenAt ?? clock.now();
       // The policy's delay counts from this node's own first sight as well (architecture §5.4).
-      const plan = held > fresh.dueAt ? { ...fresh, dueAt: held } : fresh;
-      batch.put(this.#plans, hash, { grant, subject, plan, session: null, observed: null });
-      batch.put(this.#byGrant, grant.grantId, hash);
+      const held = (firstSeenAt + this.#options.manifest.policyDelayMs) as UnixMs;
+      this.#attempts.add(batch, grantId, grantSubject(grant), { hash, grant }, held);
       batch.afterwards(() => {
-        for (const wake of this.#waiting.get(grant.grantId) ?? []) wake();
-        this.#wake(hash, 0);
+        this.#waiters.wake(grantId);
+        this.#attempts.wake(grantId);
       });
     });
   }
 
-  /** Looks at a spend again that could not be approved here; its timer is the plan's own later. */
-  #again(hash: IntentHash): void {
-    if (this.#closed) return;
-    this.#timers.get(hash)?.cancel();
-    this.#timers.set(
-      hash,
-      this.#modules.clock.after(this.#options.attempts.slotMs / 10, () => this.begin(hash)),
-    );
+  /** Attempts at a spend end when it is signed, given up or gone. */
+  async #isOpen(grantId: GrantId): Promise<boolean> {
+    const { spends, loop } = this.#modules;
+    const hash = this.#attempts.get(grantId)?.job.hash;
+    const live = hash === undefined ? undefined : spends.get(hash);
+    if (live !== undefined && !live.voiding && live.row.signedTx === null) return true;
+    await loop.run((batch) => this.#attempts.remove(batch, grantId));
+    return false;
   }
 
-  #wake(hash: IntentHash, delayMs: number): void {
-    if (this.#closed) return;
-    this.#timers.get(hash)?.cancel();
-    this.#timers.set(
-      hash,
-      this.#modules.clock.after(Math.max(0, delayMs), () => this.#later(this.#tick(hash))),
-    );
-  }
-
-  async #tick(hash: IntentHash): Promise<void> {
-    const planned = this.#plans.get(hash);
-    const live = this.#modules.spends.get(hash);
-    if (planned === undefined) return;
-    if (live === undefined || live.voiding || live.row.signedTx !== null) {
-      await this.#modules.loop.run((batch) => this.#forget(batch, hash));
-      return;
-    }
-    if (planned.session !== null) return;
-    const { clock } = this.#modules;
-    const decision = this.#modules.driver.decide(planned.plan, planned.subject, {
-      me: this.#options.me,
-      now: clock.now(),
-      up: this.#modules.up(),
-      settings: this.#options.attempts,
-    });
-    switch (decision.decision) {
-      case "give-up":
-        return;
-      case "wait":
-        return this.#wake(hash, decision.until - clock.now());
-      case "propose":
-        return this.#propose(hash, planned, decision.plan, decision.attempt);
-    }
-  }
-
-  async #propose(hash: IntentHash, planned: Plan, plan: AttemptPlan, attempt: number): Promise<void> {
+  async #propose(
+    grantId: GrantId,
+    { job, subject }: Attempts<SigningJob>,
+    plan: AttemptPlan,
+    attempt: number,
+  ): Promise<void> {
     const { me } = this.#options;
-    const { driver } = this.#modules;
-    const { grant, subject } = planned;
-    if (this.#modules.spends.get(hash)?.reserved !== true) return this.#wake(hash, RECHECK_MS);
-    const up = this.#modules.up();
-    const subsets = preferredSubsets(plan, subject, {
-      me,
-      attempt,
-      up,
-      refused: this.#modules.refused(),
-    }).filter((subset) => subset.every((node) => up.has(node)));
+    const { spends, loop, signer } = this.#modules;
+    const { grant, hash } = job;
+    const subsets = spends.get(hash)?.reserved === true ? this.#subsets(subject, plan, attempt) : [];
     const [fallback] = subsets;
-    if (fallback === undefined) return this.#wake(hash, RECHECK_MS);
+    if (fallback === undefined) return this.#attempts.wakeSoon(grantId);
     const key = this.#modules.key(grant.keyId);
-    const stock = key.protocol === "cggmp24" ? await this.#stock(grant) : [];
+    const stock = key.protocol === "cggmp24" ? await this.#stock.readyFor(grant) : [];
     const chosen = choosePresignatures(
       { keyId: key.keyId, epoch: key.epoch },
       stock,
@@ -284,47 +236,44 @@ export class SignDesk {
       protocolVersion: grant.protocolVersion,
       items: chosen === null ? null : [...chosen.items],
     });
-    const signed = signBody("cairn/proposal/v1", proposal, this.#modules.signer);
+    const signed = signBody("cairn/proposal/v1", proposal, signer);
     const used = stock.filter((item) => proposal.items?.includes(item.id));
-    await this.#modules.loop.run((batch) => {
-      const current = this.#plans.get(hash);
+    await loop.run((batch) => {
+      const current = this.#attempts.get(grantId);
       if (current === undefined || current.session !== null) return;
       this.#authorise(hash);
-      const verdict = driver.judge(this.#ledger.value, signed, this.#facts(me, current.subject));
-      if (verdict.verdict !== "accept") {
-        this.#wake(hash, RECHECK_MS);
-        return;
-      }
-      batch.assign(this.#ledger, verdict.ledger);
-      this.#open(batch, hash, { ...current, plan }, proposal, this.#unheld(used), null);
+      const verdict = this.#judge(me, signed, current.subject);
+      if (verdict.verdict !== "accept") return batch.afterwards(() => this.#attempts.wakeSoon(grantId));
+      batch.assign(this.#modules.ledger, verdict.ledger);
+      this.#open(batch, job, proposal, used, null, plan);
     });
+  }
+
+  /** The sets of signers that this node would propose now, best first: all of each are up. */
+  #subsets(subject: SessionSubject, plan: AttemptPlan, attempt: number): readonly (readonly NodeIndex[])[] {
+    const up = this.#modules.up();
+    const facts = { me: this.#options.me, attempt, up, refused: this.#modules.refused() };
+    return preferredSubsets(plan, subject, facts).filter((subset) => subset.every((node) => up.has(node)));
   }
 
   async #join(
     from: NodeIndex,
     signed: SignedProposal,
-    hash: IntentHash,
+    grantId: GrantId,
     refuse: (code: NackCode, message: string) => Promise<void>,
   ): Promise<void> {
-    const used = await this.#named(signed);
+    const used = await this.#stock.namedBy(signed.body);
     const refusal = await this.#modules.loop.run((batch) => {
-      const planned = this.#plans.get(hash);
-      if (planned === undefined) {
+      const current = this.#attempts.get(grantId);
+      if (current === undefined) {
         return { code: "grant-invalid", message: "the grant is used up or void at this node" } as const;
       }
-      this.#authorise(hash);
-      const verdict = this.#modules.driver.judge(
-        this.#ledger.value,
-        signed,
-        this.#facts(from, planned.subject),
-      );
+      this.#authorise(current.job.hash);
+      const verdict = this.#judge(from, signed, current.subject);
       if (verdict.verdict === "refuse") return verdict;
-      batch.assign(this.#ledger, verdict.ledger);
-      if (verdict.verdict === "observe") {
-        this.#observe(batch, hash, planned, signed.body);
-      } else {
-        this.#open(batch, hash, planned, signed.body, this.#unheld(used), signed);
-      }
+      batch.assign(this.#modules.ledger, verdict.ledger);
+      if (verdict.verdict === "observe") this.#attempts.observe(batch, grantId, signed.body);
+      else this.#open(batch, current.job, signed.body, used, signed);
       return null;
     });
     if (refusal !== null) await refuse(refusal.code, refusal.message);
@@ -338,204 +287,64 @@ export class SignDesk {
     this.#modules.authorisation.check(held.grant, held.evidence, this.#modules.clock.now());
   }
 
-  #observe(batch: Batch, hash: IntentHash, planned: Plan, proposal: SignedProposal["body"]): void {
-    const { attempt, sessionId, signers } = proposal;
-    const until = (this.#modules.clock.now() + this.#options.timeouts.ackMs) as UnixMs;
-    const plan = attemptBegan(planned.plan, attempt, until);
-    batch.put(this.#plans, hash, { ...planned, plan, observed: { session: sessionId, signers } });
-    batch.afterwards(() => this.#wake(hash, this.#options.timeouts.ackMs));
+  #judge(from: NodeIndex, signed: SignedProposal, subject: SessionSubject): ProposalVerdict {
+    const { driver, ledger, clock } = this.#modules;
+    return driver.judge(ledger.value, signed, proposalFacts(this.#options, clock, from, subject));
   }
 
+  /**
+   * Opens the attempt's session.
+   * @param signed the initiator's proposal as it signed it; null at the initiator
+   * @param plan the plan that the attempt follows from, at the initiator
+   */
   #open(
     batch: Batch,
-    hash: IntentHash,
-    planned: Plan,
-    proposal: SignedProposal["body"],
-    stock: readonly PresignatureFacts[],
+    { hash, grant }: SigningJob,
+    proposal: Proposal,
+    used: readonly PresignatureFacts[],
     signed: SignedProposal | null,
+    plan?: AttemptPlan,
   ): void {
-    const { clock, sessions, spends } = this.#modules;
-    const until = (clock.now() + this.#options.timeouts.sessionMs) as UnixMs;
-    const plan = attemptBegan(planned.plan, proposal.attempt, until);
-    batch.put(this.#plans, hash, { ...planned, plan, session: proposal.sessionId });
-    if (spends.get(hash)?.row.state === "approved") spends.update(batch, hash, { state: "signing" });
-    sessions.open(
-      batch,
+    const { sessions, spends } = this.#modules;
+    const live = spends.get(hash);
+    if (live == null || live.checked === null) {
+      throw new CairnError("wrong-state", "the spend was not checked here", { intent: hash });
+    }
+    const work = signingWork(
+      this.#modules.key(grant.keyId),
+      live.checked,
       proposal,
-      this.#work(hash, planned.grant, proposal, stock),
-      this.#owner(hash, proposal),
-      this.#options.timeouts,
-      signed,
+      this.#stock.current(used),
     );
+    this.#attempts.began(batch, grant.grantId, proposal, plan);
+    if (live.row.state === "approved") spends.update(batch, hash, { state: "signing" });
+    sessions.open(batch, proposal, work, this.#owner(hash, proposal), this.#options.timeouts, signed);
   }
 
-  #work(
-    hash: IntentHash,
-    grant: Grant,
-    proposal: SignedProposal["body"],
-    stock: readonly PresignatureFacts[],
-  ): SessionWork {
-    const key = this.#modules.key(grant.keyId);
-    const checked = this.#modules.spends.get(hash)?.checked;
-    if (key.sealedShare === null || checked == null) {
-      throw new CairnError("wrong-state", "this node cannot sign for the key yet", { keyId: grant.keyId });
-    }
-    const { keyId, epoch } = key;
-    const ids = proposal.items;
-    if (ids === null) {
-      return {
-        kind: "engine",
-        spec: {
-          kind: key.protocol === "frost" ? "frost-sign" : "cggmp24-sign",
-          keyId,
-          epoch,
-          signers: proposal.signers,
-          sealedShare: key.sealedShare,
-          items: checked.inputs.map(({ path, sighash }) => ({ path, preimage: sighash.preimage })),
-        },
-      };
-    }
-    const inputs = checked.inputs.map(({ path, sighash }, input) => {
-      const presignatureId = ids[input];
-      if (presignatureId === undefined) {
-        throw new CairnError("presignature-mismatch", "the proposal names too few presignatures", { input });
-      }
-      return {
-        input,
-        presignatureId,
-        path,
-        sighash: toHex(sighash.digest) as Grant["inputs"][number]["sighash"],
-        preimage: sighash.preimage,
-      };
-    });
-    return { kind: "presigned", keyId, epoch, inputs, stock };
-  }
-
-  #owner(hash: IntentHash, proposal: SignedProposal["body"]): SessionOwner {
+  #owner(hash: IntentHash, proposal: Proposal): SessionOwner {
     const { spends } = this.#modules;
-    return {
-      progress: () => {},
+    const grantId = grantIdOf(hash);
+    return this.#attempts.owner(grantId, proposal, {
       finished: (batch, result) => {
         if (result.kind !== "signatures") return;
-        batch.assign(this.#ledger, endAttempt(this.#ledger.value, proposal.sessionId));
         spends.signatures.take(batch, hash, result.signatures, proposal.signers, true);
-        this.#forget(batch, hash);
+        this.#attempts.remove(batch, grantId);
       },
-      ended: (batch, end) => {
-        batch.assign(this.#ledger, endAttempt(this.#ledger.value, proposal.sessionId));
-        const planned = this.#plans.get(hash);
-        if (planned === undefined) return;
-        const now = this.#modules.clock.now();
-        const plan = attemptEnded(
-          planned.plan,
-          proposal.attempt,
-          end.excluded,
-          now,
-          planned.subject,
-          this.#options.attempts,
-        );
-        batch.put(this.#plans, hash, { ...planned, plan, session: null });
+      failed: (batch, { code, excluded }) => {
         if (spends.get(hash)?.row.state === "signing") spends.update(batch, hash, { state: "approved" });
         batch.audit("attempt-failed", hash, {
           attempt: proposal.attempt,
-          code: end.code,
-          excluded: end.excluded.join(","),
+          code,
+          excluded: excluded.join(","),
         });
-        batch.afterwards(() => this.#wake(hash, 0));
       },
-    };
-  }
-
-  #forget(batch: Batch, hash: IntentHash): void {
-    const planned = this.#plans.get(hash);
-    if (planned === undefined) return;
-    batch.remove(this.#plans, hash);
-    batch.remove(this.#byGrant, planned.grant.grantId);
-    batch.afterwards(() => {
-      this.#timers.get(hash)?.cancel();
-      this.#timers.delete(hash);
-      const { session } = planned;
-      if (session !== null && this.#modules.sessions.has(session)) {
-        this.#later(this.#modules.sessions.cancel(session, "closed"));
-      }
     });
-  }
-
-  #facts(from: NodeIndex, subject: SessionSubject): ProposalFacts {
-    return proposalFacts(this.#options, this.#modules.clock, from, subject);
-  }
-
-  /** Ready presignatures for the paths of a grant. */
-  async #stock(grant: Grant): Promise<PresignatureFacts[]> {
-    const paths = new Map(grant.inputs.map(({ path }) => [path.join("/"), path]));
-    const rows = await Promise.all(
-      [...paths.values()].map((path) =>
-        this.#modules.store.presignatures({ keyId: grant.keyId, path, state: "ready" }),
-      ),
-    );
-    // Spends that are signed side by side begin at different items, so that their initiators seldom name the same.
-    return rows
-      .flat()
-      .filter(({ id }) => !this.#modules.sessions.holds(id))
-      .map((row) => ({ row, rank: sha256Hex(Buffer.from(`${grant.grantId}/${row.id}`, "utf8")) }))
-      .sort((a, b) => (a.rank < b.rank ? -1 : 1))
-      .map(({ row }) => row);
-  }
-
-  async #named(signed: SignedProposal): Promise<PresignatureFacts[]> {
-    const rows = await Promise.all(
-      (signed.body.items ?? []).map((id) => this.#modules.store.presignature(id)),
-    );
-    return rows.filter((row) => row !== null);
-  }
-
-  /** What the store said of presignatures, now that other sessions may have taken them up. */
-  #unheld(stock: readonly PresignatureFacts[]): PresignatureFacts[] {
-    return stock.map((facts) =>
-      this.#modules.sessions.holds(facts.id) ? { ...facts, state: "burned" } : facts,
-    );
-  }
-
-  /** The initiator may be faster than the certificate: waits a moment for it. */
-  async #awaitGrant(from: NodeIndex, grant: GrantId): Promise<IntentHash | null> {
-    const known = this.#byGrant.get(grant);
-    if (known !== undefined) return known;
-    const waiting = this.#waitingOf.get(from) ?? 0;
-    if (waiting >= MAX_WAITING_PER_PEER) {
-      throw new CairnError("rate-limited", "too many proposals for grants that this node does not hold", {
-        node: from,
-      });
-    }
-    this.#waitingOf.set(from, waiting + 1);
-    const waiters = this.#waiting.get(grant) ?? new Set<() => void>();
-    this.#waiting.set(grant, waiters);
-    await new Promise<void>((resolve) => {
-      const wake = () => {
-        timer.cancel();
-        waiters.delete(wake);
-        if (waiters.size === 0) this.#waiting.delete(grant);
-        this.#waitingOf.set(from, (this.#waitingOf.get(from) ?? 1) - 1);
-        resolve();
-      };
-      const timer = this.#modules.clock.after(this.#options.grantWaitMs, wake);
-      waiters.add(wake);
-    });
-    return this.#byGrant.get(grant) ?? null;
   }
 
   #nack(to: NodeIndex, signed: SignedProposal, code: NackCode, message: string): Promise<void> {
+    const { me } = this.#options;
     return this.#modules.loop.run((batch) =>
-      sendNack(
-        batch,
-        { me: this.#options.me, to, proposal: signed.body, code, message },
-        this.#modules.signer,
-      ),
+      sendNack(batch, { me, to, proposal: signed.body, code, message }, this.#modules.signer),
     );
-  }
-
-  #later(work: Promise<void>): void {
-    work.catch((cause: unknown) => {
-      if (!isCairnError(cause, "closed")) this.#modules.report(cause);
-    });
   }
 }
