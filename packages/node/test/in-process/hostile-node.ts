@@ -29,6 +29,8 @@ export class HostileNode {
   /** Whether it keeps what its engine made, so that even its own code never learns of it. */
   keeps: (result: EngineResult) => boolean = () => false;
   readonly kept: EngineResult[] = [];
+  /** What it never gets to hear of the others. */
+  ignores: (message: PeerMessage) => boolean = () => false;
   /** Called as the others tell it something. */
   hear: (from: NodeIndex, message: PeerMessage) => void = () => {};
   /** What the others told it. */
@@ -79,7 +81,8 @@ export class HostileNode {
     return {
       start: (handler: CourierHandler) =>
         courier.start({
-          message: (from, message) => {
+          message: async (from, message) => {
+            if (this.ignores(message)) return;
             this.heard.push({ from, message });
             this.hear(from, message);
             return handler.message(from, message);

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deriveKey, encodePsbt, finalizeSpend, parsePsbt, psbtDerivation } from "@cairn/bitcoin";
-import { type Intent, intentHash, intentSchema } from "@cairn/consensus";
+import {
+  deriveKey,
+  encodePsbt,
+  finalizeSpend,
+  parsePsbt,
+  psbtDerivation,
+  unsignedTransactionId,
+} from "@cairn/bitcoin";
+import { type Intent, intentHash } from "@cairn/consensus";
 import {
   auditEntrySchema,
   decodeCanonical,
@@ -11,28 +18,12 @@ import {
   type NodeStore,
   outpointText,
   type Sats,
-  type SignedSpendRequest,
   spendRequestHash,
   type UnixMs,
 } from "@cairn/core";
 import { hostileMessage } from "./hostile-message.ts";
 import { HostileScene } from "./hostile-scene.ts";
 import { hostileVote } from "./hostile-vote.ts";
-
-/** Has the hostile node make an intent of a request and tell nobody. */
-async function secretIntent(scene: HostileScene, request: SignedSpendRequest): Promise<Intent> {
-  const { hostile, cluster } = scene;
-  const honest = hostile.rewrite;
-  let made: Intent | null = null;
-  hostile.rewrite = (to, said) => {
-    if (said.kind !== "intent") return said.kind === "vote" || said.kind === "void" ? null : honest(to, said);
-    made ??= decodeCanonical(intentSchema, said.payload);
-    return null;
-  };
-  await cluster.node(5).runtime.submit(request.body, request.signature);
-  hostile.rewrite = honest;
-  return made ?? assert.fail("no intent was made");
-}
 
 function coinsOf(intent: Intent): readonly string[] {
   return parsePsbt(intent.psbt).transaction.inputs.map(outpointText);
@@ -84,7 +75,7 @@ for (const kind of ["request", "replacement"] as const) {
         const { checked } = cluster.node(5).runtime.spends.get(paid) ?? assert.fail();
         const [kept] = hostile.kept;
         assert.ok(checked !== null && kept?.kind === "frost-sign");
-        const other = await secretIntent(scene, scene.request({ expiry }));
+        const other = await scene.secretIntent(scene.request({ expiry }));
         const disjoint: Intent = {
           ...other,
           request: { body: second.body, signature: second.signature },
@@ -135,7 +126,7 @@ for (const kind of ["request", "replacement"] as const) {
 test("change far beyond the gap gets no honest approval, and as a node may lag nobody is banned for one", async () => {
   await HostileScene.run(async (scene) => {
     const { hostile, cluster } = scene;
-    const honest = await secretIntent(scene, scene.request({ expiry: (Date.now() + 5_000) as UnixMs }));
+    const honest = await scene.secretIntent(scene.request({ expiry: (Date.now() + 5_000) as UnixMs }));
     const { descriptor } = cluster.node(1).runtime.wallets.get(scene.record.wallet);
     const psbt = parsePsbt(honest.psbt);
     const path = [1, 1_000_000] as const;
@@ -166,6 +157,30 @@ test("change far beyond the gap gets no honest approval, and as a node may lag n
     for (const { runtime } of scene.honestNodes()) assert.deepEqual(runtime.bans.bans(), []);
     assert.ok(hostile.lies > 0);
     await scene.unreserved();
+    await scene.pay(1);
+  });
+});
+
+test("a receiver that wraps one transaction into two intents gets it paid once, with nothing left reserved", async () => {
+  await HostileScene.run(async (scene) => {
+    const { cluster } = scene;
+    const intent = await scene.secretIntent(scene.request());
+    const txid = unsignedTransactionId(parsePsbt(intent.psbt).transaction);
+    press(scene, intent);
+    press(scene, { ...intent, createdAt: (intent.createdAt - 1) as UnixMs });
+    await scene.eventually(
+      async () => (await cluster.chain.transactionStatus(txid)).state !== "unknown",
+      "the transaction was not broadcast",
+      20_000,
+    );
+    cluster.chain.mine(6);
+    await scene.unreserved(20_000);
+    for (const { runtime, store } of scene.honestNodes()) {
+      const rows = await store.transactions({ limit: 10 });
+      assert.equal(rows.length, 2);
+      assert.deepEqual(new Set(rows.map((row) => row.txid)), new Set([txid]));
+      assert.deepEqual(runtime.bans.bans(), []);
+    }
     await scene.pay(1);
   });
 });

@@ -1,13 +1,23 @@
 import assert from "node:assert/strict";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
 import {
+  deferralSchema,
+  type Intent,
+  intentHash,
+  intentSchema,
+  signedVoidSchema,
+  signedVoteSchema,
+} from "@cairn/consensus";
+import {
   type AuditEntry,
   auditEntrySchema,
   type BanRow,
   decodeCanonical,
   type IntentHash,
   type NodeIndex,
+  type PeerMessage,
   type Sats,
+  type SignedSpendRequest,
   type SpendRequest,
   type TransactionRow,
   type ViolationRow,
@@ -114,6 +124,19 @@ export class HostileScene {
     return (await this.cluster.node(at).runtime.submit(body, signature)).intent;
   }
 
+  /** Has the hostile node make an intent of a request, of which nobody hears until a test sends it. */
+  async secretIntent({ body, signature }: SignedSpendRequest): Promise<Intent> {
+    const { hostile } = this;
+    const before = hostile.rewrite;
+    let made: Intent | null = null;
+    hostile.rewrite = (to, said) => {
+      if (said.kind === "intent") made ??= decodeCanonical(intentSchema, said.payload);
+      return made !== null && intentOf(said) === intentHash(made) ? null : before(to, said);
+    };
+    await this.cluster.node(hostile.index).runtime.submit(body, signature);
+    return made ?? assert.fail("no intent was made");
+  }
+
   /** A payment that every honest node must see signed. */
   async pay(at = 1): Promise<IntentHash> {
     const intent = await this.submit(at);
@@ -194,5 +217,21 @@ export class HostileScene {
     const held = () =>
       this.honestNodes().map(({ runtime }) => runtime.spends.reservedSats(this.record.wallet));
     await this.eventually(() => held().every((sats) => sats === 0n), `still reserved: ${held()}`, timeoutMs);
+  }
+}
+
+/** The intent that a message is about, where it is about one. */
+function intentOf({ kind, payload }: PeerMessage): IntentHash | null {
+  switch (kind) {
+    case "intent":
+      return intentHash(decodeCanonical(intentSchema, payload));
+    case "vote":
+      return decodeCanonical(signedVoteSchema, payload).body.intentHash;
+    case "void":
+      return decodeCanonical(signedVoidSchema, payload).body.intentHash;
+    case "deferral":
+      return decodeCanonical(deferralSchema, payload).intentHash;
+    default:
+      return null;
   }
 }
