@@ -9,11 +9,21 @@ export const shards: Shard[] = [
   { name: "native", patterns: [], native: true },
   {
     name: "machines",
-    patterns: ["packages/{core,policy,bitcoin,consensus,signing,runtime,client,pki}/test/**/*.long.test.ts"],
+    patterns: [
+      "packages/{core,policy,bitcoin,consensus,signing,runtime,client,pki}/test/**/!(decoders*).long.test.ts",
+    ],
+  },
+  // A million inputs for every decoder; CAIRN_FUZZ_SEED goes on where a run stopped.
+  { name: "decoders-core", patterns: ["packages/core/test/fuzz/decoders*.long.test.ts"] },
+  { name: "decoders-bitcoin", patterns: ["packages/bitcoin/test/fuzz/decoders*.long.test.ts"] },
+  { name: "decoders-words", patterns: ["packages/{consensus,signing}/test/fuzz/decoders*.long.test.ts"] },
+  {
+    name: "decoders-edges",
+    patterns: ["packages/{client,transport,pki,node}/test/fuzz/decoders*.long.test.ts"],
   },
   { name: "engine", patterns: ["packages/engine/test/**/*.long.test.ts"] },
-  { name: "edges", patterns: ["packages/{storage,transport}/test/**/*.long.test.ts"] },
-  { name: "node", patterns: ["packages/{node,coordinator,cli,console}/test/**/*.long.test.ts"] },
+  { name: "edges", patterns: ["packages/{storage,transport}/test/**/!(decoders*).long.test.ts"] },
+  { name: "node", patterns: ["packages/{node,coordinator,cli,console}/test/**/!(decoders*).long.test.ts"] },
   { name: "cluster", patterns: ["packages/devnet/test/**/*.long.test.ts"] },
   { name: "simulation", patterns: ["packages/simulation/test/**/*.long.test.ts"] },
 ];

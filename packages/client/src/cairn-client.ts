@@ -34,6 +34,8 @@ export type CallOutput<Name extends RouteName> = z.output<Contract[Name]["respon
 
 /** Longest answer that is read: a page of transactions with full details stays far below. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** Longest event that is waited for. */
+const MAX_EVENT_CHARACTERS = 1024 * 1024;
 
 /**
  * Typed client of a node's REST API. Checks the shape of every answer; believes none of them about addresses or keys: verify
@@ -93,7 +95,10 @@ export class CairnClient {
     return parsed.data as CallOutput<Name>;
   }
 
-  /** The node's events from now on, until `signal` aborts or the connection ends. */
+  /**
+   * The node's events from now on, until `signal` aborts or the connection ends.
+   * @throws CairnError as {@link call} does
+   */
   async *events(signal: AbortSignal): AsyncGenerator<CairnEvent> {
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (this.#token !== null) headers.authorization = `Bearer ${this.#token}`;
@@ -111,7 +116,12 @@ export class CairnClient {
           .filter((line) => line.startsWith("data:"))
           .map((line) => line.slice(5).trim())
           .join("\n");
-        if (data !== "") yield eventSchema.parse(parseJson(data));
+        if (data !== "") yield readEvent(data);
+      }
+      if (rest.length > MAX_EVENT_CHARACTERS) {
+        throw new CairnError("too-large", "the node sends an event larger than any of its own", {
+          limit: MAX_EVENT_CHARACTERS,
+        });
       }
     }
   }
@@ -133,6 +143,16 @@ export class CairnClient {
       { endpoints: this.#endpoints },
     );
   }
+}
+
+function readEvent(data: string): CairnEvent {
+  const parsed = eventSchema.safeParse(parseJson(data));
+  if (parsed.success) return parsed.data;
+  throw new CairnError(
+    "peer-disagrees",
+    "the node sends an event that does not have the shape that its API promises; compare versions",
+    { at: parsed.error.issues[0]?.path.join(".") ?? "" },
+  );
 }
 
 function buildPath(route: Route, params: object, query: object): string {

@@ -4,8 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { z } from "zod";
-import { decodeCanonical, encodeCanonical, fromHex, isCairnError } from "../src/index.ts";
+import { z } from "zod";
+import { type CairnError, decodeCanonical, encodeCanonical, fromHex, isCairnError } from "../src/index.ts";
+import { alteredValue } from "./altered-value.ts";
 import { readProtocolExamples } from "./protocol-examples.ts";
 
 /** Something that reads bytes of strangers. What takes text is wrapped to take the bytes of its UTF-8. */
@@ -20,6 +21,8 @@ export interface Decoder {
    * Left out where a format has several spellings of one value.
    */
   encode?(value: never): Uint8Array;
+  /** A sample as a value, and bytes of such a value: for formats whose values can be altered without breaking the form. */
+  readonly form?: { read(sample: Uint8Array): unknown; write(value: unknown): Uint8Array };
 }
 
 export interface FuzzOptions {
@@ -38,6 +41,26 @@ export function structureDecoder(example: string, schema: z.ZodType): Decoder {
     samples: [fromHex(encoded)],
     decode: (input) => decodeCanonical(schema, input),
     encode: encodeCanonical,
+    form: { read: (sample) => decodeCanonical(z.unknown(), sample), write: encodeCanonical },
+  };
+}
+
+/** A decoder of JSON; `decode` gets the text. */
+export function jsonDecoder<Value>(
+  name: string,
+  samples: readonly unknown[],
+  decode: (text: string) => Value,
+): Decoder {
+  return {
+    ...textDecoder(
+      name,
+      samples.map((sample) => JSON.stringify(sample)),
+      decode,
+    ),
+    form: {
+      read: (sample) => JSON.parse(Buffer.from(sample).toString("utf8")),
+      write: (value) => new Uint8Array(Buffer.from(JSON.stringify(value) ?? "", "utf8")),
+    },
   };
 }
 
@@ -76,21 +99,22 @@ export function fuzzDecoders(decoders: readonly Decoder[], options: FuzzOptions)
     test(`${decoder.name}: reads its samples and refuses its corpus by name`, async () => {
       assert.ok(decoder.samples.length > 0, "a decoder without samples is hardly tried");
       for (const sample of decoder.samples) {
-        assert.ok(await accepts(decoder, sample), "a sample must decode");
+        const refusal = await refusalOf(decoder, sample);
+        assert.equal(refusal, null, `a sample must decode: ${refusal?.message}`);
       }
       for (const file of existsSync(folder) ? readdirSync(folder) : []) {
-        await accepts(decoder, new Uint8Array(readFileSync(join(folder, file))));
+        await refusalOf(decoder, new Uint8Array(readFileSync(join(folder, file))));
       }
     });
     test(`${decoder.name}: of ${options.runs} inputs each decodes whole or is refused by name`, async () => {
-      const inputs = inputsOf(decoder.samples);
+      const inputs = inputsOf(decoder);
       const first = Number(process.env[SEED] ?? 1);
       assert.ok(Number.isSafeInteger(first) && first >= 0, `${SEED} is a whole number`);
       const last = Math.ceil(options.runs / RUNS_PER_SEED);
       for (let seed = first; seed <= Math.max(first, last); seed++) {
         const found = await fc.check(
           fc.asyncProperty(inputs, async (input) => {
-            await accepts(decoder, input);
+            await refusalOf(decoder, input);
           }),
           { seed, numRuns: Math.min(RUNS_PER_SEED, options.runs) },
         );
@@ -105,8 +129,8 @@ export function fuzzDecoders(decoders: readonly Decoder[], options: FuzzOptions)
   }
 }
 
-/** Whether the decoder takes the input; fails unless a refusal is typed, and an acceptance exact. */
-async function accepts(decoder: Decoder, input: Uint8Array): Promise<boolean> {
+/** The error by which the decoder refuses the input, or null; fails unless a refusal is typed, and an acceptance exact. */
+async function refusalOf(decoder: Decoder, input: Uint8Array): Promise<CairnError | null> {
   // A decoder that keeps or changes what it was given must not change what is compared.
   const given = input.slice();
   const started = performance.now();
@@ -114,10 +138,13 @@ async function accepts(decoder: Decoder, input: Uint8Array): Promise<boolean> {
   try {
     value = await decoder.decode(given);
   } catch (error) {
-    assert.ok(isCairnError(error), `not a typed error: ${error instanceof Error ? error.stack : String(error)}`);
+    assert.ok(
+      isCairnError(error),
+      `not a typed error: ${error instanceof Error ? error.stack : String(error)}`,
+    );
     assert.notEqual(error.code, "internal", error.stack);
     assert.ok(error.message.length < 2000, "a refusal does not repeat what it refuses");
-    return false;
+    return error;
   } finally {
     const took = performance.now() - started;
     assert.ok(took < LIMIT_MS, `${input.length} bytes took ${took} ms`);
@@ -130,7 +157,7 @@ async function accepts(decoder: Decoder, input: Uint8Array): Promise<boolean> {
       `accepted, but encodes to other bytes: ${Buffer.from(again.subarray(0, 200)).toString("hex")}`,
     );
   }
-  return true;
+  return null;
 }
 
 function keep(folder: string, input: Uint8Array): string {
@@ -141,11 +168,13 @@ function keep(folder: string, input: Uint8Array): string {
 }
 
 /** Bytes that decoders stumble over: ends of ranges, lengths, markers of text formats. */
-const notable = [0, 1, 0x7f, 0x80, 0xff, 0xfd, 0xfe, 0x18, 0x1b, 0x5f, 0x9f, 0xbf, 0xf6, 0xf7, 0x22, 0x2f, 0x7b, 0x2d];
+const notable = [
+  0, 1, 0x7f, 0x80, 0xff, 0xfd, 0xfe, 0x18, 0x1b, 0x5f, 0x9f, 0xbf, 0xf6, 0xf7, 0x22, 0x2f, 0x7b, 0x2d,
+];
 
 type Edit = readonly [kind: number, at: number, value: number, length: number];
 
-function inputsOf(samples: readonly Uint8Array[]): fc.Arbitrary<Uint8Array> {
+function inputsOf({ samples, form }: Decoder): fc.Arbitrary<Uint8Array> {
   const edit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(8), fc.nat(0xffff), fc.nat(255), fc.nat(40));
   const spoilt = fc
     .tuple(
@@ -157,32 +186,47 @@ function inputsOf(samples: readonly Uint8Array[]): fc.Arbitrary<Uint8Array> {
       const donor = samples[other] ?? new Uint8Array();
       return edits.reduce((bytes, change) => edited(bytes, donor, change), samples[one] ?? new Uint8Array());
     });
-  return fc.oneof({ weight: 9, arbitrary: spoilt }, { weight: 1, arbitrary: fc.uint8Array({ maxLength: 300 }) });
+  const random = fc.uint8Array({ maxLength: 300 });
+  if (form === undefined) {
+    return fc.oneof({ weight: 9, arbitrary: spoilt }, { weight: 1, arbitrary: random });
+  }
+  const values = samples.map((sample) => form.read(sample));
+  const changes = fc.array(fc.tuple(fc.nat(0xffff), fc.nat(39)), { minLength: 1, maxLength: 2 });
+  const altered = fc
+    .tuple(fc.nat(values.length - 1), changes)
+    .map(([one, all]) =>
+      form.write(all.reduce((value, [place, change]) => alteredValue(value, place, change), values[one])),
+    );
+  return fc.oneof(
+    { weight: 5, arbitrary: spoilt },
+    { weight: 4, arbitrary: altered },
+    { weight: 1, arbitrary: random },
+  );
 }
 
 function edited(bytes: Uint8Array, donor: Uint8Array, [kind, place, value, length]: Edit): Uint8Array {
   const at = place % (bytes.length + 1);
   const head = bytes.subarray(0, at);
   const tail = bytes.subarray(at);
-  const join2 = (...parts: readonly Uint8Array[]) => new Uint8Array(Buffer.concat(parts));
+  const joined = (...parts: readonly Uint8Array[]) => new Uint8Array(Buffer.concat(parts));
   switch (kind) {
     case 0: // one byte is another
-      return join2(head, Uint8Array.of(value), tail.subarray(1));
+      return joined(head, Uint8Array.of(value), tail.subarray(1));
     case 1: // one bit is flipped
-      return join2(head, Uint8Array.of((tail[0] ?? 0) ^ (1 << (value & 7))), tail.subarray(1));
+      return joined(head, Uint8Array.of((tail[0] ?? 0) ^ (1 << (value & 7))), tail.subarray(1));
     case 2: // cut off
       return head;
     case 3: // some bytes are lost
-      return join2(head, tail.subarray(length));
+      return joined(head, tail.subarray(length));
     case 4: // some bytes come in between
-      return join2(head, new Uint8Array(length).fill(value), tail);
+      return joined(head, new Uint8Array(length).fill(value), tail);
     case 5: // a part comes twice
-      return join2(head, tail.subarray(0, length), tail);
+      return joined(head, tail.subarray(0, length), tail);
     case 6: // a part of another sample
-      return join2(head, donor.subarray(place % (donor.length + 1)).subarray(0, length), tail);
+      return joined(head, donor.subarray(place % (donor.length + 1)).subarray(0, length), tail);
     case 7: // a byte of those that have a meaning
-      return join2(head, Uint8Array.of(notable[value % notable.length] ?? 0), tail.subarray(1));
+      return joined(head, Uint8Array.of(notable[value % notable.length] ?? 0), tail.subarray(1));
     default: // a long length
-      return join2(head, new Uint8Array(4).fill(value), tail.subarray(4));
+      return joined(head, new Uint8Array(4).fill(value), tail.subarray(4));
   }
 }

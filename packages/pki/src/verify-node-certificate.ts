@@ -1,5 +1,13 @@
 import type { X509Certificate } from "node:crypto";
-import { CairnError, type Manifest, memberOf, type NodeIndex, rawPublicKey, type UnixMs } from "@cairn/core";
+import {
+  CairnError,
+  equalBytes,
+  type Manifest,
+  memberOf,
+  type NodeIndex,
+  rawPublicKey,
+  type UnixMs,
+} from "@cairn/core";
 import { certificateFingerprint } from "./authority.ts";
 import { nodeName } from "./node-name.ts";
 import { parseCertificate } from "./pem.ts";
@@ -101,11 +109,17 @@ function parse(certificate: Uint8Array): X509Certificate {
   if (certificate.length > MAX_CERTIFICATE_BYTES) {
     throw refused("malformed", "the certificate is larger than any of this cluster's");
   }
+  let parsed: X509Certificate;
   try {
-    return parseCertificate(certificate);
+    parsed = parseCertificate(certificate);
   } catch {
     throw refused("malformed", "the bytes are not an X.509 certificate");
   }
+  // OpenSSL stops at the certificate's end and reads PEM too: one certificate would have many forms.
+  if (!equalBytes(parsed.raw, certificate)) {
+    throw refused("malformed", "the bytes are not one certificate in DER and nothing else");
+  }
+  return parsed;
 }
 
 function indexIn(certificate: X509Certificate): NodeIndex {

@@ -168,3 +168,10 @@ test("dates from 2050 on are written so that OpenSSL reads them back", () => {
   const late = createAuthority({ now }, modules);
   assert.equal(new X509Certificate(late.certificate).validToDate.getTime(), now + 3650 * 24 * 3_600_000);
 });
+
+test("a certificate with bytes after it, or in PEM, is not taken for the one in DER", () => {
+  const certificate = issue(1);
+  for (const other of [Uint8Array.of(...certificate, 0), certificateToPem(certificate)]) {
+    assert.throws(() => verifyNodeCertificate(other, expected), refusedAs("malformed"));
+  }
+});

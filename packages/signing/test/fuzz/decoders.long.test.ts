@@ -1,0 +1,8 @@
+import { join } from "node:path";
+import { fuzzDecoders } from "@cairn/core/test-support";
+import { decoders } from "./decoders.ts";
+
+fuzzDecoders(decoders, {
+  runs: 1_000_000,
+  corpus: join(import.meta.dirname, "corpus"),
+});
