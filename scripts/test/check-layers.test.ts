@@ -19,6 +19,11 @@ test("accepts imports that the package lists and the table allows", (t) => {
     "packages/policy/src/a.ts": 'import type { Id } from "@cairn/core";',
     "packages/policy/test/a.test.ts": 'import { x } from "@cairn/policy";',
     "packages/policy/test/b.test.ts": 'import { c } from "@cairn/core/test-support";',
+    "packages/simulation/package.json": {
+      name: "@cairn/simulation",
+      dependencies: { "@cairn/core": "0.1.0" },
+    },
+    "packages/simulation/src/a.ts": 'import { c } from "@cairn/core/test-support";',
     "packages/core/test-support/c.ts": 'import fc from "fast-check"; import { b } from "../src/b.ts";',
   });
   assert.deepEqual(checkLayers(root).problems, []);

@@ -1,12 +1,6 @@
-import {
-  clusterIdOf,
-  type Ed25519Signer,
-  type Manifest,
-  manifestSchema,
-  type NodeIndex,
-  type SealingKey,
-} from "@cairn/core";
-import { type Policy, policyHash, policySchema } from "@cairn/policy";
+import type { Ed25519Signer, Manifest, NodeIndex, SealingKey } from "@cairn/core";
+import { openPolicy, testManifest } from "@cairn/core/test-support";
+import { type Policy, policyHash } from "@cairn/policy";
 import { seededSealingKey, seededSigner } from "./seeded-keys.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
@@ -45,50 +39,20 @@ export function planCluster(limits: Limits): ClusterPlan {
   const requester = seededSigner("requester");
   const operator = operators.get(1 as NodeIndex);
   if (operator === undefined) throw new RangeError("no operator");
-  const policy = policySchema.parse({
-    version: 1,
-    policyVersion: 1,
-    whitelist: null,
-    feeCeilingSats: null,
-    feeRateCeilingSatsPerKvb: null,
-    delayMs: 0,
-    approvals: null,
-    ...limits,
-  });
-  const draft = manifestSchema.parse({
-    version: 1,
-    cluster: "0".repeat(64),
-    nonce: new SeededRandom("manifest").hex(32),
-    sequence: 0,
-    previous: null,
-    network: "regtest",
-    threshold: 4,
-    members: members.map((index) => ({
-      index,
-      name: `node ${index}`,
-      identity: identities.get(index)?.publicKey,
+  const policy = openPolicy(limits);
+  const manifest = testManifest(
+    [...identities].map(([index, signer]) => ({
+      identity: signer.publicKey,
       sealing: sealings.get(index)?.publicKey,
       operator: operators.get(index)?.publicKey,
-      addresses: [],
-      api: null,
     })),
-    requesters: [requester.publicKey],
-    approvers: [],
-    coordinators: [],
-    policyEngines: [],
-    transactionServices: [],
-    authorisation: "quorum",
-    modes: { spend: "bft", keygen: "unanimous", refresh: "unanimous", manifest: "bft", policy: "bft" },
-    policy: policyHash(policy),
-    policyVersion: 1,
-    policyDelayMs: 0,
-    caFingerprint: "0".repeat(64),
-    unsignedRequests: false,
-    protocolVersions: [1],
-    createdAt: 0,
-    effectiveAt: 0,
-    changeDelayMs: 0,
-  });
-  const manifest = { ...draft, cluster: clusterIdOf(draft) };
+    {
+      nonce: new SeededRandom("manifest").hex(32),
+      requesters: [requester.publicKey],
+      policy: policyHash(policy),
+      caFingerprint: "0".repeat(64),
+      createdAt: 0,
+    },
+  );
   return { manifest, policy, members, identities, sealings, operator, requester };
 }
