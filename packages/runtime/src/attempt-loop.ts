@@ -86,7 +86,8 @@ export class AttemptLoop<Key extends string, Job> {
 
   /** Sees to attempts at a subject from now on. @param notBefore the first is made no earlier, whatever the subject says */
   add(batch: Batch, key: Key, subject: SessionSubject, job: Job, notBefore?: UnixMs): Attempts<Job> {
-    const fresh = newAttemptPlan(subject, this.#modules.clock.now());
+    const { clock, ledger } = this.#modules;
+    const fresh = newAttemptPlan(subject, clock.now(), ledger.value);
     const dueAt = Math.max(fresh.dueAt, notBefore ?? 0) as UnixMs;
     const attempts: Attempts<Job> = {
       job,

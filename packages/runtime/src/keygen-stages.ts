@@ -225,10 +225,10 @@ export class KeygenStages {
       return null;
     }
     if (spec instanceof CairnError) return { code: nackCodeOf(spec), message: spec.message };
-    batch.assign(ledger, verdict.ledger);
     const key = subjectKey(subject);
     if (this.#attempts.get(key) === undefined)
       this.#attempts.add(batch, key, subject, { keyId, stage, signers: proposal.signers });
+    batch.assign(ledger, verdict.ledger);
     this.#attempts.began(batch, key, proposal, plan);
     const owner = this.#owner(keyId, key, stage, proposal);
     sessions.open(batch, proposal, { kind: "engine", spec }, owner, timeouts, from === me ? null : signed);

@@ -1,6 +1,7 @@
 import type { NodeIndex, UnixMs } from "@cairn/core";
+import { type AttemptLedger, emptyLedger } from "./attempt-ledger.ts";
 import { attemptBound, initiatorOfAttempt, initiatorOrder } from "./initiator.ts";
-import type { SessionSubject } from "./session-subject.ts";
+import { type SessionSubject, subjectKey } from "./session-subject.ts";
 import { subsetsInOrder } from "./subset.ts";
 
 /** Times of the schedule, in milliseconds. They steer this node's own conduct; validity is the ledger's affair. */
@@ -41,9 +42,18 @@ export type AttemptDecision =
   | { readonly decision: "wait"; readonly until: UnixMs; readonly plan: AttemptPlan }
   | { readonly decision: "give-up"; readonly code: "grant-expired"; readonly plan: AttemptPlan };
 
-export function newAttemptPlan(subject: SessionSubject, now: UnixMs): AttemptPlan {
+/**
+ * A plan from the first attempt on that this node has not seen.
+ * @param ledger what it has seen, also before a restart: it would refuse its own proposal of such an attempt for ever
+ */
+export function newAttemptPlan(
+  subject: SessionSubject,
+  now: UnixMs,
+  ledger: AttemptLedger = emptyLedger,
+): AttemptPlan {
+  const seen = ledger.subjects.get(subjectKey(subject));
   return {
-    attempt: 0,
+    attempt: seen === undefined ? 0 : seen.highest + 1,
     dueAt: Math.max(subject.notBefore, now) as UnixMs,
     live: null,
     failures: new Map(),

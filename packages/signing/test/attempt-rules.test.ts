@@ -28,6 +28,7 @@ import {
   restoreLedger,
   type SigningGrant,
   sessionIdOf,
+  subjectKey,
   subsetOfAttempt,
   subsetsInOrder,
 } from "../src/index.ts";
@@ -286,6 +287,22 @@ describe("the schedule", () => {
       subject.notBefore - 1,
     );
     assert.deepEqual([early.decision, early.decision === "wait" && early.until], ["wait", subject.notBefore]);
+  });
+
+  test("begins after what the ledger has seen, as after a restart, so that a node does not wait for itself", () => {
+    const [first] = order;
+    assert.ok(first !== undefined);
+    const ledger = restoreLedger([
+      { key: subjectKey(subject), attempt: 0, expiry: subject.expiry },
+      { key: "another", attempt: 7, expiry: subject.expiry },
+    ]);
+    const now = subject.notBefore;
+    const plan = newAttemptPlan(subject, now as UnixMs, ledger);
+    assert.equal(plan.attempt, 1);
+    // It led attempt 0; while nobody else wants one, the next that it leads is the one after a full turn.
+    const later = now + settings.slotMs;
+    const decision = at(plan, first, later);
+    assert.ok(decision.decision === "propose" && decision.attempt === order.length);
   });
 
   test("lets the next one step in when an initiator is silent, sooner when it is down", () => {
