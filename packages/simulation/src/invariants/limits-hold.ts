@@ -47,7 +47,8 @@ function approve(
   const { policy } = world.plan;
   const entry = own.get(intent.lineage) ?? { amountSats: 0n, at: world.now, intents: new Set<IntentHash>() };
   if (intent.countsSats > entry.amountSats) entry.amountSats = intent.countsSats;
-  entry.at = world.now;
+  // A vote in a later round reserves nothing anew.
+  if (!entry.intents.has(intent.hash)) entry.at = world.now;
   entry.intents.add(intent.hash);
   own.set(intent.lineage, entry);
   const { dead } = world.disk(node);
