@@ -16,6 +16,7 @@ import { addPolicyCommands } from "./commands/policy-commands.ts";
 import { addPresigCommands } from "./commands/presig-commands.ts";
 import { addSendCommand } from "./commands/send-command.ts";
 import { addSessionCommands } from "./commands/session-commands.ts";
+import { addTokenCommands } from "./commands/token-commands.ts";
 import { addTxCommands } from "./commands/tx-commands.ts";
 import { addWalletCommands } from "./commands/wallet-commands.ts";
 import { DaemonExit } from "./daemon-exit.ts";
@@ -73,6 +74,7 @@ export function createProgram(modules: CliModules): Command {
     .exitOverride();
   const context = new CommandContext(program, modules);
   addInitCommands(program, context);
+  addTokenCommands(program, context);
   addWalletCommands(program, context);
   addSendCommand(program, context);
   addTxCommands(program, context);

@@ -227,6 +227,7 @@ function addFinish(init: Command, context: CommandContext): void {
           ["fingerprint", fingerprint],
           ["start it", `cairn node start --config ${node.config}`],
           ["ask it", `cairn cluster status --config ${node.cliConfig}`],
+          ["API tokens", `${join(options.folder, "tokens")}: one for each role`],
         ]),
       );
     });

@@ -1,8 +1,12 @@
 import { deriveKey } from "@cairn/bitcoin";
+import type { KeyPath } from "@cairn/core";
 import type { Command } from "commander";
 import { btcText, satsText } from "../amount.ts";
+import { chooseAddress } from "../choose-address.ts";
+import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
-import { trustAddress } from "../trusted-wallet.ts";
+import { askEach, failures, successes } from "../node-answer.ts";
+import type { TrustedWallet } from "../trusted-wallet.ts";
 import { examples } from "./examples.ts";
 import { wholeNumber } from "./option-values.ts";
 
@@ -40,15 +44,30 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
 
   wallet
     .command("balance")
-    .description("what a wallet holds, as the node's own chain source says")
+    .description(
+      "what a wallet holds, as each node's own chain source says; nodes that say otherwise are named",
+    )
     .option(WALLET, WALLET_HELP)
     .addHelpText("after", examples("cairn wallet balance", "cairn wallet balance --wallet savings --json"))
     .action(async (options: { wallet?: string }) => {
       const access = await context.access();
       const { record } = await access.wallet(options.wallet);
-      const balance = await access.client.call("getBalance", { query: { wallet: record.wallet } });
+      const answers = await askEach(
+        access.clients().map(({ endpoint, client }) => ({
+          endpoint,
+          ask: () => client.call("getBalance", { query: { wallet: record.wallet } }),
+        })),
+      );
+      const [{ value: balance, endpoint: asked }, ...others] = successes(answers);
+      const differing = others.filter(({ value }) => value.confirmedSats !== balance.confirmedSats);
       const { output } = context;
-      output.answer(balance, () => {
+      const nodes = answers.map(({ endpoint, value, error }) => ({
+        endpoint,
+        confirmedSats: value?.confirmedSats ?? null,
+        tipHeight: value?.tipHeight ?? null,
+        error: error?.code ?? null,
+      }));
+      output.answer({ ...balance, agreed: differing.length === 0, nodes }, () => {
         const row = (name: string, sats: string): [string, string] => [
           name,
           `${btcText(BigInt(sats))}  (${satsText(BigInt(sats))})`,
@@ -62,13 +81,21 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
           ["coins", String(balance.utxos)],
           ["tip", String(balance.tipHeight)],
         ]);
+        for (const { endpoint, error } of failures(answers)) {
+          output.note(`${endpoint} gives no answer: ${error.message}`);
+        }
+        for (const { endpoint, value } of differing) {
+          output.note(
+            `${endpoint} says ${satsText(BigInt(value.confirmedSats))} confirmed at height ${value.tipHeight}, and ${asked} (above) at height ${balance.tipHeight} otherwise: one chain source lags or lies; look again in a minute`,
+          );
+        }
       });
     });
 
   wallet
     .command("address")
     .description(
-      "the next receive address, derived here from the wallet's own descriptor; refused if the node says another",
+      "the next receive address, derived here from the wallet's own descriptor, at an index that several nodes vouch for",
     )
     .option(WALLET, WALLET_HELP)
     .option(
@@ -81,11 +108,11 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
       const access = await context.access();
       const chosen = await access.wallet(options.wallet);
       const { wallet: id, descriptor } = chosen.record;
+      const { output } = context;
       const { address, path } =
         options.index === undefined
-          ? trustAddress(await access.client.call("getAddress", { query: { wallet: id } }), chosen)
+          ? await nextAddress(context, access, chosen)
           : deriveKey(chosen.descriptor, [0, options.index]);
-      const { output } = context;
       output.answer({ wallet: id, address, path: [path[0], path[1]], descriptor }, () =>
         output.line(address),
       );
@@ -112,4 +139,23 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
         () => output.line(descriptor.text),
       );
     });
+}
+
+/** What all configured nodes together say is next; doubts go to the person. */
+async function nextAddress(
+  { output }: CommandContext,
+  access: ClusterAccess,
+  wallet: TrustedWallet,
+): Promise<{ readonly address: string; readonly path: KeyPath }> {
+  const { manifest } = await access.signedManifest();
+  const query = { wallet: wallet.record.wallet };
+  const answers = await askEach(
+    access.clients().map(({ endpoint, client }) => ({
+      endpoint,
+      ask: () => client.call("getAddress", { query }),
+    })),
+  );
+  const { address, path, warnings } = chooseAddress(answers, wallet, manifest);
+  for (const warning of warnings) output.note(warning);
+  return { address, path };
 }

@@ -1,5 +1,6 @@
-import { access, readFile } from "node:fs/promises";
+import { access, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { roles } from "@cairn/client";
 import {
   CairnError,
   decodeCanonical,
@@ -17,6 +18,7 @@ import {
 import {
   certificateFingerprint,
   certificateFromPem,
+  makePrivateFolder,
   readKeyFile,
   replacePublicFile,
   verifyNodeCertificate,
@@ -53,7 +55,7 @@ export interface FinishedNode {
 
 /**
  * Completes a node's folder once all operators have signed: checks everything that came from others against the node's own keys,
- * and writes what the daemon starts from, with an admin token and a configuration for the `cairn` command.
+ * and writes what the daemon starts from, with a token for each role in `tokens/` and a configuration for the `cairn` command.
  * @throws CairnError `signature-invalid` while operators' signatures are missing; `not-member` when the manifest lacks this node;
  *   `wrong-policy`, `certificate-refused`, `file-exists`, `file-missing`, `storage-full`, `storage-failed`
  */
@@ -93,10 +95,14 @@ export async function finishNode(options: FinishNodeOptions): Promise<FinishedNo
     revocations: null,
   });
 
-  const token = createToken();
+  const tokens = roles.map((role) => ({ role, token: createToken() }));
+  const admin = tokens.find(({ role }) => role === "admin")?.token.text;
   const settings: NodeSettings = {
     node: { index },
-    api: { listen: options.apiListen, tokens: [{ name: "admin", role: "admin", hash: token.hash }] },
+    api: {
+      listen: options.apiListen,
+      tokens: tokens.map(({ role, token }) => ({ name: role, role, hash: token.hash })),
+    },
     transport: { p2p_listen: options.peerListen },
     chain: { endpoints: [...options.chain] },
   };
@@ -104,6 +110,12 @@ export async function finishNode(options: FinishNodeOptions): Promise<FinishedNo
   const cliConfig = own("config.toml");
   try {
     await refuseExisting(config);
+    // Of an earlier try that failed: nothing knows them.
+    await rm(own("tokens"), { recursive: true, force: true });
+    await makePrivateFolder(own("tokens"));
+    for (const { role, token } of tokens) {
+      await writeKeyFile(join(own("tokens"), role), Buffer.from(`${token.text}\n`, "utf8"));
+    }
     await replacePublicFile(own("manifest.cbor"), encodeCanonical(signedManifest));
     await replacePublicFile(own("policy.cbor"), encodeCanonical(policy));
     await replacePublicFile(own("ca.pem"), authorityPem);
@@ -113,7 +125,7 @@ export async function finishNode(options: FinishNodeOptions): Promise<FinishedNo
       cliConfig,
       {
         endpoints: [`http://${options.apiListen}`],
-        token: token.text,
+        token: admin,
         cluster: manifest.cluster,
         manifest: hash,
         operator_key: "operator.pem",

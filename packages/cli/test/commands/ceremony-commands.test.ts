@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { roles } from "@cairn/client";
 import {
   decodeCanonical,
   manifestHash,
   nodeConfigSchema,
+  sha256Hex,
   signedManifestSchema,
   verifyGenesis,
 } from "@cairn/core";
@@ -67,6 +69,13 @@ test("three operators make a cluster, each with keys that never leave their own 
     const cli = await readCliConfig(own("config.toml"));
     assert.equal(cli.manifest, manifestHash(signed.manifest));
     assert.equal(cli.operator_key, own("operator.pem"));
+    assert.equal(config.api.tokens.length, roles.length);
+    for (const { role, hash } of config.api.tokens) {
+      const text = (await readFile(own(join("tokens", role)), "utf8")).trim();
+      assert.equal(sha256Hex(Buffer.from(text)), hash);
+      assert.equal((await stat(own(join("tokens", role)))).mode & 0o777, 0o600);
+      assert.equal(text === cli.token, role === "admin");
+    }
   }
   const again = await runCairn([...finish(folder, "alice", signatures), "--json"], {});
   assert.equal(codeOf(again), "file-exists");
