@@ -15,6 +15,8 @@ export interface Decoder {
   readonly name: string;
   /** Valid inputs, from which spoilt ones are made. Each must decode. */
   readonly samples: readonly Uint8Array[];
+  /** Further inputs to spoil, which need not decode: for what only a long exchange would make a valid one of. */
+  readonly near?: readonly Uint8Array[];
   decode(input: Uint8Array): unknown;
   /**
    * The bytes of a decoded value. For formats with one encoding a value: whatever decodes must come out as it came in.
@@ -97,7 +99,7 @@ export function fuzzDecoders(decoders: readonly Decoder[], options: FuzzOptions)
   for (const decoder of decoders) {
     const folder = join(options.corpus, decoder.name);
     test(`${decoder.name}: reads its samples and refuses its corpus by name`, async () => {
-      assert.ok(decoder.samples.length > 0, "a decoder without samples is hardly tried");
+      assert.ok(startsOf(decoder).length > 0, "a decoder without samples is hardly tried");
       for (const sample of decoder.samples) {
         const refusal = await refusalOf(decoder, sample);
         assert.equal(refusal, null, `a sample must decode: ${refusal?.message}`);
@@ -174,7 +176,13 @@ const notable = [
 
 type Edit = readonly [kind: number, at: number, value: number, length: number];
 
-function inputsOf({ samples, form }: Decoder): fc.Arbitrary<Uint8Array> {
+function startsOf({ samples, near = [] }: Decoder): readonly Uint8Array[] {
+  return [...samples, ...near];
+}
+
+function inputsOf(decoder: Decoder): fc.Arbitrary<Uint8Array> {
+  const { form } = decoder;
+  const samples = startsOf(decoder);
   const edit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(8), fc.nat(0xffff), fc.nat(255), fc.nat(40));
   const spoilt = fc
     .tuple(
@@ -190,7 +198,7 @@ function inputsOf({ samples, form }: Decoder): fc.Arbitrary<Uint8Array> {
   if (form === undefined) {
     return fc.oneof({ weight: 9, arbitrary: spoilt }, { weight: 1, arbitrary: random });
   }
-  const values = samples.map((sample) => form.read(sample));
+  const values = decoder.samples.map((sample) => form.read(sample));
   const changes = fc.array(fc.tuple(fc.nat(0xffff), fc.nat(39)), { minLength: 1, maxLength: 2 });
   const altered = fc
     .tuple(fc.nat(values.length - 1), changes)

@@ -1,0 +1,255 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after } from "node:test";
+import { CairnError, type ExecutionId, toHex } from "@cairn/core";
+import type { Decoder } from "@cairn/core/test-support";
+import { native } from "@cairn/native-engine/reduced";
+import type { Engine, EngineSession, EngineSpec } from "@cairn/signing";
+import { createVerificationOver } from "../../src/create-verification.ts";
+import { failureError, nativeError } from "../../src/native-error.ts";
+import { openEngine } from "../../src/open-engine.ts";
+import {
+  executionId,
+  frostKey,
+  keyId,
+  node,
+  openCluster,
+  presignatureId,
+  results,
+  runSession,
+  shareOf,
+} from "../support/wire.ts";
+
+const cluster = await openCluster({ size: 2 });
+after(() => cluster.close());
+const [one, two] = [node(1), node(2)];
+const key = await frostKey(cluster, 2);
+const preimage = Uint8Array.of(0, 1, 2);
+const signers = [one, two];
+const verification = createVerificationOver(native);
+
+const signSpec = (execution: ExecutionId, sealedShare: Uint8Array): EngineSpec => ({
+  kind: "frost-sign",
+  executionId: execution,
+  keyId: key.keyId,
+  epoch: key.epoch,
+  me: one,
+  signers,
+  sealedShare,
+  items: [{ path: [0, 0], preimage }],
+});
+
+const execution = executionId();
+const signed = results(
+  await runSession(
+    cluster,
+    signers,
+    (me) => ({ ...signSpec(execution, shareOf(key, me)), me }) as EngineSpec,
+  ),
+  "frost-sign",
+);
+const signature = signed.get(one)?.signatures[0] ?? new Uint8Array(64);
+
+const keygenSpec = (execution: ExecutionId, me: typeof one): EngineSpec => ({
+  kind: "frost-keygen",
+  executionId: execution,
+  keyId: key.keyId,
+  epoch: 0,
+  me,
+  parties: signers,
+  threshold: 2,
+});
+
+/** Milliseconds that a session may take to answer one message. */
+const PATIENCE_MS = 20_000;
+
+/** Starts a session, gives it what `feed` gives, and answers what it sends in `round` or later; rejects if it fails. */
+async function firstAnswer(
+  engine: Engine,
+  spec: EngineSpec,
+  round: number,
+  feed: (session: EngineSession) => void = () => undefined,
+): Promise<Uint8Array> {
+  let session: EngineSession | undefined;
+  let patience: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise<Uint8Array>((resolve, reject) => {
+      patience = setTimeout(() => reject(new Error("the session neither answers nor fails")), PATIENCE_MS);
+      session = engine.start(spec, {
+        send: (message) => message.round >= round && resolve(message.payload),
+        progress() {},
+        done: () => reject(new Error("one message can't end a session well")),
+        failed: ({ code, message }) =>
+          reject(
+            new CairnError(
+              code === "no-primes" ? "busy" : code === "invalid-signature" ? "signing-failed" : code,
+              message,
+            ),
+          ),
+      });
+      feed(session);
+    });
+  } finally {
+    clearTimeout(patience);
+    session?.cancel();
+  }
+}
+
+const shared = executionId();
+const firstOfTwo = await firstAnswer(cluster.engine(two), keygenSpec(shared, two), 1);
+
+/** What the binding itself throws, in the words of the port. */
+async function typed<T>(call: () => T | Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw error instanceof CairnError ? error : nativeError(error);
+  }
+}
+
+const folder = await mkdtemp(join(cluster.folder, "fuzz-"));
+after(() => rm(folder, { recursive: true, force: true }));
+const header = new Uint8Array(await readFile(join(cluster.folder, "node-1", "vault.header")));
+const keyFile = new Uint8Array(await readFile(join(cluster.folder, "key-1")));
+
+/** Opens an engine over a vault header and a key file, as they may be found after a disk fault. */
+async function openOver(files: { readonly header: Uint8Array; readonly key: Uint8Array }): Promise<void> {
+  const dataDir = join(folder, "node");
+  const path = join(folder, "key");
+  await rm(dataDir, { recursive: true, force: true });
+  await rm(path, { force: true });
+  await writeFile(path, files.key, { mode: 0o600 });
+  await mkdir(dataDir, { mode: 0o700 });
+  await writeFile(join(dataDir, "vault.header"), files.header, { mode: 0o600 });
+  const { engine } = await openEngine(native, {
+    clusterId: cluster.clusterId,
+    me: one,
+    dataDir,
+    keySource: { kind: "file", path },
+    primes: { target: 0 },
+  });
+  await engine.close();
+}
+
+const { vault, engine } = cluster.opened(one);
+const sealedSecret = await vault.seal("fuzz", Uint8Array.of(1, 2, 3));
+
+/** A decoder of what is sealed or signed as a whole: besides the sample, it takes nothing. */
+function exact(name: string, sample: Uint8Array, open: (input: Uint8Array) => Promise<boolean>): Decoder {
+  return {
+    name,
+    samples: [sample],
+    decode: async (input) => ((await open(input)) ? sample : input),
+    encode: (only) => only,
+  };
+}
+
+/** Every call of the native library that takes bytes of others. */
+export const decoders: readonly Decoder[] = [
+  {
+    name: "public-package",
+    samples: [key.publicPackage],
+    decode: (input) => typed(() => native.describe(input)),
+  },
+  {
+    name: "verify-package",
+    samples: [key.publicPackage],
+    decode: (input) => verification.verify({ publicPackage: input, path: [0, 0], preimage, signature }),
+  },
+  exact("verify-signature", signature, (input) =>
+    verification.verify({ publicPackage: key.publicPackage, path: [0, 0], preimage, signature: input }),
+  ),
+  exact("verify-preimage", preimage, (input) =>
+    verification.verify({ publicPackage: key.publicPackage, path: [0, 0], preimage: input, signature }),
+  ),
+  ...(["package", "data", "partial"] as const).map(
+    (part): Decoder => ({
+      name: `combine-${part}`,
+      samples: [],
+      near: [key.publicPackage, firstOfTwo, signature],
+      decode: async (input) => {
+        const { failure } = await typed(() =>
+          native.combine(
+            part === "package" ? input : key.publicPackage,
+            part === "data" ? input : firstOfTwo,
+            0,
+            0,
+            preimage,
+            signers.map((from) => ({ from, partial: part === "partial" ? input : signature })),
+          ),
+        );
+        if (failure !== undefined) throw failureError(failure);
+      },
+    }),
+  ),
+  exact("sealed-secret", sealedSecret, async (input) => {
+    await vault.open("fuzz", input);
+    return true;
+  }),
+  exact("sealed-share", shareOf(key, one), async (input) => {
+    await firstAnswer(engine, signSpec(executionId(), input), 1);
+    return true;
+  }),
+  {
+    name: "sealed-aux",
+    samples: [],
+    near: [shareOf(key, one)],
+    decode: (input) =>
+      firstAnswer(
+        engine,
+        {
+          kind: "cggmp24-keygen",
+          executionId: executionId(),
+          keyId: keyId(),
+          epoch: 0,
+          me: one,
+          parties: signers,
+          threshold: 2,
+          sealedAux: input,
+        },
+        1,
+      ),
+  },
+  {
+    name: "sealed-presignature",
+    samples: [],
+    near: [shareOf(key, one)],
+    decode: (input) =>
+      engine.issuePartial({
+        keyId: key.keyId,
+        epoch: key.epoch,
+        sealedPresignature: input,
+        receipt: { presignatureId: presignatureId(), epoch: 0, burnCounter: 1 },
+        path: [0, 0],
+        signers,
+        me: one,
+        preimage,
+      }),
+  },
+  {
+    name: "round-message",
+    samples: [firstOfTwo],
+    decode: (input) =>
+      firstAnswer(engine, keygenSpec(shared, one), 2, (session) => session.receive(two, input)),
+  },
+  {
+    name: "ids",
+    samples: [new Uint8Array(randomBytes(32))],
+    decode: (input) => firstAnswer(engine, signSpec(toHex(input) as ExecutionId, shareOf(key, one)), 1),
+  },
+];
+
+/** Files that a disk or a person may damage. */
+export const fileDecoders: readonly Decoder[] = [
+  // With a key file nothing is derived, so another derivation in the header changes nothing.
+  {
+    name: "vault-header",
+    samples: [header],
+    decode: (input) => openOver({ header: input, key: keyFile }),
+  },
+  exact("key-file", keyFile, async (input) => {
+    await openOver({ header, key: input });
+    return true;
+  }),
+];
