@@ -1,7 +1,8 @@
 import { bodyHash, type HashHex, type NodeIndex, type Nonce } from "@cairn/core";
 
 /**
- * `members` ordered by H(subject ‖ nonce ‖ index): who initiates which attempt follows from the grant, and nobody can choose it.
+ * `members` ordered by H(subject ‖ nonce ‖ index): who initiates which attempt follows from the grant. A receiver can try variants of its
+ * intent until the order suits it: that decides who goes first, and nothing that a signature needs.
  */
 export function initiatorOrder(
   subject: HashHex,

@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { CairnClient } from "@cairn/client";
+import { type KeygenRequest, manifestHash, signBody } from "@cairn/core";
+import { Daemon } from "./daemon-process.ts";
+import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
+
+/** Files of a node's folder that hold its keys by nature. */
+const keyFiles: ReadonlySet<string> = new Set(["identity.pem", "sealing.pem", "vault.key"]);
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : assert.fail();
+}
+
+async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    await wait(100);
+  }
+}
+
+/** A node's secrets, in every form in which they could leak as text, and raw. */
+async function secretsOf(folder: NodeFolder): Promise<ReadonlyMap<string, readonly Buffer[]>> {
+  const found = new Map<string, readonly Buffer[]>();
+  for (const name of keyFiles) {
+    const content = await readFile(join(folder.path, name));
+    const pem = /-----\n([^-]+)\n-----/.exec(content.toString("latin1"))?.[1];
+    // The last 32 bytes of a PKCS#8 Ed25519 or X25519 key are the key itself (RFC 8410 §7).
+    const raw = pem === undefined ? content : Buffer.from(pem, "base64").subarray(-32);
+    const texts = [raw.toString("hex"), raw.toString("base64"), raw.toString("base64url"), raw.join(",")];
+    if (pem !== undefined) texts.push(pem);
+    found.set(name, [raw, ...texts.map((text) => Buffer.from(text, "latin1"))]);
+  }
+  return found;
+}
+
+function assertAbsent(place: string, content: Buffer, secrets: ReadonlyMap<string, readonly Buffer[]>): void {
+  for (const [name, forms] of secrets) {
+    assert.ok(!forms.some((form) => content.includes(form)), `${place} holds what is in ${name}`);
+  }
+}
+
+test("neither the heap nor the disk nor the log of a daemon that made a key and signed with it holds its private keys", {
+  timeout: 120_000,
+}, async () => {
+  const ports = [await freePort(), await freePort()];
+  const cluster = testCluster({ addresses: ports.map((port) => [`tcp://127.0.0.1:${port}`]) });
+  const folders = [await NodeFolder.create(cluster, 1), await NodeFolder.create(cluster, 2)];
+  const [folder] = folders;
+  const [operator] = cluster.operators;
+  assert.ok(folder !== undefined && operator !== undefined);
+  process.env.NODE_OPTIONS = `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${folder.path}`;
+  const daemons = folders.map(
+    ({ config }, at) =>
+      new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", `127.0.0.1:${ports[at]}`]),
+  );
+  delete process.env.NODE_OPTIONS;
+  try {
+    const [daemon] = daemons;
+    assert.ok(daemon !== undefined);
+    const { api } = await daemon.logged("node ready");
+    const client = new CairnClient({ endpoints: [String(api)], token: ADMIN_TOKEN });
+    const now = Date.now();
+    const request: KeygenRequest = {
+      version: 1,
+      cluster: cluster.manifest.cluster,
+      manifest: manifestHash(cluster.manifest),
+      protocol: "frost",
+      threshold: 2,
+      total: 2,
+      label: "main",
+      nonce: "2e".repeat(32) as KeygenRequest["nonce"],
+      createdAt: now as KeygenRequest["createdAt"],
+      expiry: (now + 600_000) as KeygenRequest["expiry"],
+      operator: operator.publicKey,
+    };
+    const body = signBody("cairn/keygen-request/v1", request, operator);
+    await client.call("createKey", { body, idempotencyKey: "keygen" });
+    // A key is active when test signatures with every share have verified.
+    await until(async () =>
+      (await client.call("listKeys", {})).keys.find(({ status }) => status === "active"),
+    );
+
+    daemon.process.kill("SIGUSR2");
+    const snapshot = await until(async () => {
+      const name = (await readdir(folder.path)).find((entry) => entry.endsWith(".heapsnapshot"));
+      const content = name === undefined ? null : await readFile(join(folder.path, name));
+      if (name === undefined || !content?.subarray(-16).toString("latin1").trimEnd().endsWith("]}")) return;
+      await rm(join(folder.path, name));
+      return content;
+    });
+    const secrets = await secretsOf(folder);
+    const identity = cluster.identities[0]?.publicKey ?? assert.fail();
+    assert.ok(snapshot.includes(identity), "the snapshot shows what strings the daemon holds");
+    assertAbsent("the heap", snapshot, secrets);
+
+    assertAbsent("the log", Buffer.from(JSON.stringify(daemon.lines) + daemon.errors), secrets);
+    daemon.process.kill("SIGTERM");
+    assert.equal(await daemon.exit, 0);
+    const files = await readdir(folder.path, { recursive: true, withFileTypes: true });
+    const written = files.filter((entry) => entry.isFile() && !keyFiles.has(entry.name));
+    assert.ok(
+      written.some(({ name }) => name.endsWith(".db") || name.endsWith(".sqlite")),
+      "a database",
+    );
+    for (const { parentPath, name } of written)
+      assertAbsent(name, await readFile(join(parentPath, name)), secrets);
+  } finally {
+    for (const daemon of daemons) await daemon.stop();
+    for (const { path } of folders) await rm(path, { recursive: true, force: true });
+  }
+});
