@@ -17,6 +17,7 @@ import {
   concatBytes,
   decodeCanonical,
   decodeEnvelope,
+  domainTags,
   ed25519PublicKeySchema,
   encodeCanonical,
   envelopeHeaderSchema,
@@ -112,6 +113,14 @@ test("every example is hashed over tag, zero byte and canonical bytes", () => {
     const bytes = concatBytes(new TextEncoder().encode(domain), Uint8Array.of(0), fromHex(encoded));
     assert.equal(sha256Hex(bytes), hash, name);
   }
+});
+
+test("no tag is declared without an example of what is hashed or signed under it", () => {
+  const shown = new Set(Object.values(examples).map(({ domain }) => domain));
+  assert.deepEqual(
+    domainTags.filter((tag) => !shown.has(tag)),
+    [],
+  );
 });
 
 test("every signed example carries the signature that its key makes, and no other key's", () => {
