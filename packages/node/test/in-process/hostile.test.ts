@@ -9,12 +9,14 @@ import {
   intentSchema,
   signBroadcast,
   signedVoteSchema,
+  signVoid,
 } from "@cairn/consensus";
 import {
   auditEntrySchema,
   decodeCanonical,
   encodeCanonical,
   type IntentHash,
+  manifestHash,
   type NodeIndex,
   type PeerMessage,
   type Sats,
@@ -26,6 +28,7 @@ import {
   walletRecordSchema,
 } from "@cairn/core";
 import {
+  type Abort,
   decodeSessionMessage,
   encodeSessionMessage,
   makeProposal,
@@ -359,6 +362,68 @@ test("a node that never answers a proposal holds nobody up", async () => {
     const silent: ReadonlySet<string> = new Set(["ack", "nack", "proposal", "start", "round"]);
     scene.hostile.rewrite = (_, said) => (silent.has(said.kind) ? null : said);
     await scene.payUntil(() => scene.hostile.lies > 0);
+    for (const { runtime } of scene.honestNodes()) assert.deepEqual(runtime.bans.bans(), []);
+  });
+});
+
+test("a signer that leaves every session and blames others keeps nobody from paying, and no honest node is named", async () => {
+  await HostileScene.run(async (scene) => {
+    const { hostile, cluster } = scene;
+    hostile.hear = (from, said) => {
+      if (said.kind !== "start" || said.session === null) return;
+      const body: Abort = {
+        version: 1,
+        cluster: cluster.manifest.cluster,
+        session: said.session,
+        node: hostile.index,
+        code: "invalid-round-message",
+        blamed: [from],
+      };
+      const signed = signBody("cairn/abort/v1", body, cluster.signerOf(5));
+      const payload = encodeSessionMessage({ kind: "abort", signed });
+      for (const to of scene.honest) hostile.send(to, hostileMessage("abort", payload, said.session));
+    };
+    await scene.payUntil(() => hostile.lies >= 3 * scene.honest.length);
+    const named = await Promise.all(scene.honestNodes().map(({ store }) => store.violations({ limit: 100 })));
+    assert.deepEqual(
+      named.flat().filter(({ node }) => node !== hostile.index),
+      [],
+    );
+    for (const { runtime } of scene.honestNodes()) assert.deepEqual(runtime.bans.bans(), []);
+  });
+});
+
+test("one node's false voids, before and after its approval, end no payment and free nothing", async () => {
+  await HostileScene.run(async (scene) => {
+    const { hostile, cluster } = scene;
+    const { manifest } = cluster;
+    hostile.rewrite = (to, said) => {
+      if (said.kind === "vote") {
+        const { intentHash: hash } = decodeCanonical(signedVoteSchema, said.payload).body;
+        const body = {
+          version: 1 as const,
+          cluster: manifest.cluster,
+          manifestHash: manifestHash(manifest),
+          intentHash: hash,
+          node: hostile.index,
+        };
+        const payload = encodeCanonical(signVoid(body, cluster.signerOf(5)));
+        hostile.send(to, hostileMessage("void", payload));
+      }
+      return said;
+    };
+    const paid = [await scene.pay(1), await scene.pay(5), await scene.pay(2)];
+    assert.ok(hostile.lies > 0);
+    for (const { store } of scene.honestNodes()) {
+      for (const intent of paid) {
+        const voids = await store.voids(intent);
+        assert.deepEqual(
+          voids.map(({ node }) => node),
+          [hostile.index],
+          "its void is known",
+        );
+      }
+    }
     for (const { runtime } of scene.honestNodes()) assert.deepEqual(runtime.bans.bans(), []);
   });
 });
