@@ -1,44 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nodeIndexSchema } from "@cairn/core";
-import { noLimits } from "../src/cluster-plan.ts";
-import type { Scenario } from "../src/scenario.ts";
-
+import { scenarioOf } from "../src/scenario.ts";
 import { simulate, simulateSeed } from "../src/simulate-seed.ts";
+import { payment, quietScenario } from "./quiet-scenario.ts";
 
-/** One payment that nothing hinders. */
-const quiet: Scenario = {
-  seed: 1,
-  limits: noLimits,
-  hostile: null,
-  keys: true,
-  operations: [
-    { at: 0, op: "deposit", wallet: 0, index: 0, sats: 500_000 },
-    { at: 0, op: "mine", blocks: 1 },
-    {
-      at: 1_000,
-      op: "pay",
-      id: 1,
-      node: nodeIndexSchema.parse(1),
-      wallet: 0,
-      recipient: 0,
-      sats: 100_000,
-      lifeMs: 60_000,
-      replaces: null,
-    },
-  ],
-  healAt: 5_000,
-};
-
-test("five honest nodes confirm a payment under virtual time", async () => {
-  const outcome = await simulate(quiet);
+test("five honest nodes confirm payments of both protocols under virtual time", async () => {
+  const started = performance.now();
+  const outcome = await simulate(
+    quietScenario([payment(1_000, 1), payment(2_000, 2, { wallet: 1 })], { healAt: 3_600_000 }),
+  );
   assert.equal(outcome.complaint, null);
-  assert.ok(outcome.confirmed >= 1, "the payment is confirmed");
-  assert.ok(outcome.virtualMs >= 5_000, "by the virtual clock");
+  assert.ok(outcome.confirmed >= 2, "both are confirmed");
+  assert.ok(outcome.virtualMs > 3_600_000, "an hour went by");
+  assert.ok(performance.now() - started < 1_800_000, "and nobody waited for it");
 });
 
 test("the same seed gives the same trace, byte for byte, and another seed another", async () => {
-  const [first, again, other] = [await simulateSeed(7), await simulateSeed(7), await simulateSeed(8)];
+  const hostile = [11, 12, 13, 14, 15, 16, 17, 18].find((seed) => scenarioOf(seed).hostile !== null);
+  assert.ok(hostile !== undefined);
+  const [first, again] = [await simulateSeed(hostile), await simulateSeed(hostile)];
+  assert.ok(first.trace.lines.length > 300, "the trace tells what happened");
   assert.equal(first.trace.lines.join("\n"), again.trace.lines.join("\n"));
-  assert.notEqual(first.trace.digest(), other.trace.digest());
+  assert.notEqual(first.trace.digest(), (await simulateSeed(hostile + 1)).trace.digest());
 });

@@ -26,7 +26,7 @@ export function certificateBeforeSignature(): Invariant {
         }
         case "partial-issued": {
           const { node, input } = event;
-          if (!world.honest(node)) return null;
+          if (!world.honest(node) || !world.disk(node).burned.has(input.receipt.presignatureId)) return null;
           const intent = world.burnedFor(node, input.receipt.presignatureId);
           if (intent === null) return `node ${node} issues a partial from a presignature burned for no spend`;
           if (!world.disk(node).certified.has(intent))
