@@ -2,6 +2,7 @@ import { type Network, networkSchema } from "@cairn/core";
 import { base58check, bech32, bech32m } from "@scure/base";
 import { bitcoinError } from "./bitcoin-error.ts";
 import { hash } from "./hash.ts";
+import { locateMistake } from "./locate-mistake.ts";
 import { networkParams } from "./network-params.ts";
 import { classifyOutputScript, encodeOutputScript, type OutputScript } from "./output-script.ts";
 import { isXOnlyKey } from "./x-only-key.ts";
@@ -39,7 +40,7 @@ function wrongNetwork(actual: string, wanted: Network): Error {
  * testnet4 and signet share their prefixes and can't be told apart.
  *
  * @throws CairnError with reason `address-malformed`, `address-mixed-case`, `address-wrong-network`,
- * `address-bad-checksum`, `address-wrong-encoding` (bech32 where bech32m belongs, or the other way round),
+ * `address-bad-checksum` (data: `position` from 1, where one character can be to blame), `address-wrong-encoding` (bech32 where bech32m belongs, or the other way round),
  * `address-unknown-witness-version`, `address-bad-length` or `address-invalid-key`.
  */
 export function decodeAddress(text: string, network: Network): Address {
@@ -67,9 +68,13 @@ function decodeSegwit(text: string, prefix: string, network: Network): Address {
   const v1 = bech32m.decodeUnsafe(text, maxLength);
   const decoded = v0 ?? v1;
   if (decoded === undefined) {
+    const position = locateMistake(text);
     throw bitcoinError(
       "address-bad-checksum",
-      "The checksum of this address is wrong: at least one character was mistyped or is missing. Copy it again.",
+      position === undefined
+        ? "The checksum of this address is wrong: at least one character was mistyped or is missing. Copy it again."
+        : `The checksum of this address is wrong: character ${position} is probably mistyped. Copy the address again; don't guess.`,
+      position === undefined ? {} : { position },
     );
   }
   const { hrp } = networkParams(network);

@@ -1,6 +1,7 @@
 import { type Outpoint, outpointText, type Random } from "@cairn/core";
 import { bitcoinError } from "./bitcoin-error.ts";
 import { branchAndBound } from "./branch-and-bound.ts";
+import { checkRecipients } from "./check-recipient.ts";
 import type { DescriptorKind } from "./descriptor.ts";
 import { dustThreshold } from "./dust.ts";
 import { type FeeRate, feeFor, feeRatePerKvb } from "./fee-rate.ts";
@@ -101,7 +102,7 @@ class Selector<Coin extends SelectableCoin> {
   readonly #costOfChange: bigint;
 
   constructor(options: CoinSelectionOptions<Coin>) {
-    checkOutputs(options.recipients);
+    checkRecipients(options.recipients);
     this.#options = options;
     this.#required = options.required ?? [];
     const taken = new Set(this.#required.map((coin) => outpointText(coin.outpoint)));
@@ -260,28 +261,6 @@ class Selector<Coin extends SelectableCoin> {
       { availableSats: available.toString(), neededSats: (available + missing).toString() },
     );
   }
-}
-
-function checkOutputs(recipients: readonly TransactionOutput[]): void {
-  if (recipients.length === 0) {
-    throw bitcoinError("no-recipients", "A payment needs at least one recipient.");
-  }
-  recipients.forEach((output, i) => {
-    if (output.amountSats <= 0n) {
-      throw bitcoinError("output-amount", "Each recipient gets an amount above zero.", { output: i });
-    }
-    const least = dustThreshold(output.script);
-    if (output.amountSats < least) {
-      throw bitcoinError(
-        "output-dust",
-        `No node relays so small an output; send at least ${least} sat there.`,
-        {
-          output: i,
-          leastSats: least.toString(),
-        },
-      );
-    }
-  });
 }
 
 function duplicateCoin(): Error {

@@ -4,6 +4,7 @@ export * from "./bitcoin-error.ts";
 export * from "./branch-and-bound.ts";
 export * from "./chain-source.ts";
 export * from "./check-psbt.ts";
+export * from "./check-recipient.ts";
 export * from "./coin-selection.ts";
 export * from "./connect-esplora.ts";
 export * from "./derivation.ts";

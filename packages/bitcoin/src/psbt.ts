@@ -1,4 +1,4 @@
-import { type KeyPath, type Txid, txidSchema } from "@cairn/core";
+import { type KeyPath, MAX_MONEY, type Txid, txidSchema } from "@cairn/core";
 import { bytesToHex, concatBytes } from "@noble/hashes/utils.js";
 import { base64 } from "@scure/base";
 import { RawOldTx } from "@scure/btc-signer/script.js";
@@ -406,10 +406,24 @@ export interface PsbtPlan {
  * too, so that nobody need believe an amount), its output and its key's derivation; the change output with its
  * derivation (BIP-174; BIP-371 fields for taproot).
  *
- * @throws CairnError `transaction-malformed`, `psbt-previous-output-missing`, `path-out-of-range`
+ * Whether nodes relay the amounts is the business of `selectCoins` and `checkPsbt`.
+ *
+ * @throws CairnError `output-amount`, `transaction-malformed`, `psbt-previous-output-missing`, `path-out-of-range`
  */
 export function buildPsbt(plan: PsbtPlan): Psbt {
   const { descriptor, coins, recipients, change } = plan;
+  for (const { amountSats } of [...recipients, ...(change === undefined ? [] : [change])]) {
+    // Beyond these bounds the wire format would carry another amount.
+    if (amountSats < 0n || amountSats > MAX_MONEY) {
+      throw bitcoinError(
+        "output-amount",
+        "An output holds nothing less than 0 and no more than all bitcoin.",
+        {
+          amountSats: amountSats.toString(),
+        },
+      );
+    }
+  }
   const inputs = coins.map((coin) => {
     const previous = parseTransaction(coin.previousTransaction);
     const output = previous.outputs[coin.vout];
