@@ -37,6 +37,8 @@ import {
 } from "@cairn/signing";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
+import { Departures } from "./departures.ts";
+import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
 import { type AuditSink, type Batch, type Cell, Loop } from "./loop.ts";
 import type { NodeEvent } from "./node-event.ts";
@@ -44,6 +46,7 @@ import { PresignDesk } from "./presign-desk.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { SignDesk } from "./sign-desk.ts";
 import { SpendDesk } from "./spend-desk.ts";
+import { unawaited } from "./unawaited.ts";
 import { WalletBook } from "./wallet-book.ts";
 
 export interface RuntimeOptions {
@@ -103,6 +106,8 @@ export class NodeRuntime {
   readonly bans: BanDesk;
   readonly chain: ChainWatch;
   readonly #signing: SignDesk;
+  readonly #departures: Departures;
+  readonly #interrupted: InterruptedSessions;
   readonly #modules: RuntimeModules;
   readonly #ledger: Cell<AttemptLedger>;
   readonly #listeners = new Set<(event: NodeEvent) => void>();
@@ -266,6 +271,12 @@ export class NodeRuntime {
         ...attempts,
       },
     );
+    this.#departures = new Departures({
+      clock,
+      up: () => this.#up(),
+      departed: (node) => this.sessions.departed(node),
+    });
+    this.#interrupted = new InterruptedSessions({ me, manifest }, { loop, store, signer, clock });
     this.presignatures = new PresignDesk(
       {
         me,
@@ -303,6 +314,13 @@ export class NodeRuntime {
         { policyVersion: policy.policyVersion, expected: manifest.policyVersion },
       );
     }
+    if (policy.delayMs !== manifest.policyDelayMs) {
+      throw new CairnError(
+        "config-invalid",
+        "the policy holds payments back for another time than the manifest says; have the operators agree on a policy and a manifest with the same delay",
+        { delayMs: policy.delayMs, expected: manifest.policyDelayMs },
+      );
+    }
     const seen = await modules.store.sessions({ limit: 100_000 });
     const ledger = restoreLedger(
       seen.map(({ subject, attempt, startedAt }) => ({
@@ -313,7 +331,7 @@ export class NodeRuntime {
     );
     const runtime = new NodeRuntime(options, modules, ledger);
     runtime.sessions.restore(seen);
-    await runtime.#endInterrupted();
+    await runtime.#interrupted.end();
     await runtime.bans.restore();
     await runtime.keys.restore();
     await runtime.spends.restore();
@@ -363,6 +381,7 @@ export class NodeRuntime {
     this.keys.close();
     this.presignatures.close();
     this.bans.close();
+    this.#departures.close();
     await this.sessions.close();
     await this.loop.close(new CairnError("closed", "the node is stopping"));
   }
@@ -377,18 +396,6 @@ export class NodeRuntime {
   /** Passes on what fails unawaited, but for what the node's own stop refuses. */
   #report(cause: unknown): void {
     if (!this.#closing || !isCairnError(cause, "closed")) this.#modules.report(cause);
-  }
-
-  /** Sessions that a crash cut short are over: their executions are never rejoined. */
-  async #endInterrupted(): Promise<void> {
-    const live = await this.#modules.store.sessions({ live: true, limit: 100_000 });
-    if (live.length === 0) return;
-    const endedAt = this.#modules.clock.now();
-    await this.loop.run((batch) => {
-      for (const row of live) {
-        batch.write({ write: "session", row: { ...row, state: "failed", failure: "closed", endedAt } });
-      }
-    });
   }
 
   async #onMessage(from: NodeIndex, message: PeerMessage): Promise<void> {
@@ -485,10 +492,11 @@ export class NodeRuntime {
 
   #onPeer(status: PeerStatus): void {
     this.#emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
-    if (status.up) {
-      this.#signing.peersChanged();
-      this.keys.peersChanged();
-    }
+    this.#departures.peer(status);
+    if (!status.up) return;
+    this.#signing.peersChanged();
+    this.keys.peersChanged();
+    unawaited(this.#interrupted.peerUp(status.node), (cause) => this.#report(cause));
   }
 
   #onRefused(from: NodeIndex, code: string): void {

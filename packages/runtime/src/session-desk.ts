@@ -2,9 +2,7 @@ import {
   CairnError,
   type Clock,
   type Courier,
-  type ErrorCode,
   type ExecutionId,
-  isCairnError,
   type Manifest,
   type NodeIndex,
   type NodeStore,
@@ -43,6 +41,7 @@ import {
   subjectKey,
 } from "@cairn/signing";
 import type { Batch, Loop } from "./loop.ts";
+import { SessionWorker } from "./session-worker.ts";
 
 /** Why a session ended without a result. */
 export interface SessionEnd {
@@ -113,16 +112,17 @@ export class SessionDesk {
   readonly #handles = new Map<SessionId, Handles>();
   /** Oldest first. */
   readonly #executions = new Map<ExecutionId, SessionId>();
-  /** Partials that the engine is making. */
-  readonly #issuing = new Map<PresignatureId, Promise<void>>();
-  /** End of the row of burns; see {@link SessionDesk.#burn}. */
-  #burns: Promise<void> = Promise.resolve();
+  readonly #worker: SessionWorker;
   readonly #identities: ReadonlyMap<NodeIndex, Manifest["members"][number]["identity"]>;
 
   constructor(options: SessionDeskOptions, modules: SessionDeskModules) {
     this.#options = options;
     this.#modules = modules;
     this.#identities = new Map(options.manifest.members.map((member) => [member.index, member.identity]));
+    this.#worker = new SessionWorker(options.me, {
+      ...modules,
+      feed: (session, event) => this.#feed(session, event),
+    });
   }
 
   /** Takes in which executions this node took part in before it started. Rows newest first, as the store gives them. */
@@ -149,6 +149,13 @@ export class SessionDesk {
         return true;
     }
     return false;
+  }
+
+  /** The peer's connection dropped and stayed away: what still needs something of it ends, so that the next attempt can begin. */
+  departed(node: NodeIndex): void {
+    for (const [session, { row }] of this.#live) {
+      if (row.signers.includes(node)) this.#later(session, { event: "departed", node });
+    }
   }
 
   /** Ends every session in which `node` takes part, as when it is banned. */
@@ -277,20 +284,20 @@ export class SessionDesk {
       case "engine-cancel":
         return batch.afterwards(() => this.#handles.get(session)?.engine?.cancel());
       case "burn":
-        return batch.afterwards(() => this.#burn(session, effect));
+        return batch.afterwards(() => this.#worker.burn(session, effect));
       case "issue-partial":
         batch.audit("partial-issued", session, {
           presignature: effect.presignatureId,
           burnCounter: effect.receipt.burnCounter,
         });
-        return batch.afterwards(() => this.#issuePartial(session, effect));
+        return batch.afterwards(() => this.#worker.issuePartial(session, effect));
       case "combine":
-        return batch.afterwards(() => this.#combine(session, effect));
+        return batch.afterwards(() => this.#worker.combine(session, effect));
       case "verify":
-        return batch.afterwards(() => this.#verify(session, effect));
+        return batch.afterwards(() => this.#worker.verify(session, effect));
       case "discard":
         return batch.afterwards(() => {
-          for (const id of effect.presignatureIds) this.#discard(id);
+          for (const id of effect.presignatureIds) this.#worker.discard(id);
         });
       case "finished": {
         const owner = this.#end(batch, session, null);
@@ -311,16 +318,6 @@ export class SessionDesk {
           code: effect.code,
         });
     }
-  }
-
-  /** On its own, since another session may have used the item up meanwhile: that must not keep this one from ending. */
-  #discard(id: PresignatureId): void {
-    this.#modules.loop
-      .run((batch) => batch.write({ write: "presignature-state", id, state: "discarded" }))
-      .catch((cause: unknown) => {
-        if (!isCairnError(cause, "presignature-used") && !isCairnError(cause, "wrong-state"))
-          this.#modules.report(cause);
-      });
   }
 
   #recordExecution(batch: Batch, session: SessionId, execution: ExecutionId): void {
@@ -420,116 +417,4 @@ export class SessionDesk {
       failed: (failure) => this.#later(session, { event: "engine-failed", failure }),
     };
   }
-
-  /**
-   * Burns, and waits for the partial that follows before the next burn begins: the engine refuses a receipt whose counter does
-   * not rise, so sessions that run side by side must be served in the order of their burns.
-   */
-  #burn(session: SessionId, effect: EffectOf<"burn">): void {
-    const { presignatureId } = effect;
-    const { store, clock } = this.#modules;
-    this.#burns = this.#burns.then(async () => {
-      await this.#answer(
-        session,
-        async () => {
-          const burnCounter = await store.burn(presignatureId, session, clock.now());
-          const row = await this.#presignature(presignatureId);
-          return { event: "burned", receipt: { presignatureId, epoch: row.epoch, burnCounter } };
-        },
-        (code) => ({ event: "burn-refused", presignatureId, code }),
-      );
-      await this.#issuing.get(presignatureId);
-    });
-  }
-
-  #issuePartial(session: SessionId, effect: EffectOf<"issue-partial">): void {
-    const { effect: _, presignatureId, ...input } = effect;
-    const issued = this.#answer(
-      session,
-      async () => {
-        const row = await this.#presignature(presignatureId);
-        const partial = await this.#modules.engine.issuePartial({
-          ...input,
-          me: this.#options.me,
-          sealedPresignature: row.sealed,
-        });
-        return { event: "partial-issued", presignatureId, partial };
-      },
-      (code) => ({ event: "partial-refused", presignatureId, code }),
-    );
-    this.#issuing.set(
-      presignatureId,
-      issued.finally(() => this.#issuing.delete(presignatureId)),
-    );
-  }
-
-  #combine(session: SessionId, effect: EffectOf<"combine">): void {
-    const { input, keyId, path, preimage, partials } = effect;
-    void this.#answer(
-      session,
-      async () => {
-        const { publicData } = await this.#presignature(effect.presignatureId);
-        const publicPackage = this.#modules.publicPackage(keyId);
-        try {
-          const signature = await this.#modules.engine.combinePartials({
-            publicPackage,
-            publicData,
-            path,
-            preimage,
-            partials,
-          });
-          return { event: "combined", input, signature };
-        } catch (cause) {
-          if (!isCairnError(cause, "invalid-partial")) throw cause;
-          return { event: "combine-failed", input, blamed: blamedOf(cause) };
-        }
-      },
-      () => ({ event: "combine-failed", input, blamed: [] }),
-    );
-  }
-
-  #verify(session: SessionId, effect: EffectOf<"verify">): void {
-    void this.#answer(
-      session,
-      async () => {
-        const publicPackage = this.#modules.publicPackage(effect.keyId);
-        const verdicts = await Promise.all(
-          effect.items.map((item) => this.#modules.engine.verify({ publicPackage, ...item })),
-        );
-        return { event: "verified", from: effect.from, valid: verdicts.every((valid) => valid) };
-      },
-      () => ({ event: "verified", from: effect.from, valid: false }),
-    );
-  }
-
-  async #presignature(id: EffectOf<"burn">["presignatureId"]) {
-    const row = await this.#modules.store.presignature(id);
-    if (row === null)
-      throw new CairnError("not-found", "this node has no such presignature", { presignature: id });
-    return row;
-  }
-
-  /**
-   * Does work for a session off the loop and feeds back what came of it; an error becomes the machine's own refusal.
-   * Never rejects.
-   */
-  #answer(
-    session: SessionId,
-    work: () => Promise<SessionEvent>,
-    refusal: (code: ErrorCode) => SessionEvent,
-  ): Promise<void> {
-    return work()
-      .catch((cause: unknown) => {
-        if (!isCairnError(cause)) this.#modules.report(cause);
-        return refusal(isCairnError(cause) ? cause.code : "internal");
-      })
-      .then((event) => this.#feed(session, event))
-      .catch(this.#modules.report);
-  }
-}
-
-function blamedOf(error: CairnError): NodeIndex[] {
-  const { blamed } = error.data;
-  if (!Array.isArray(blamed)) return [];
-  return blamed.filter((node): node is NodeIndex => typeof node === "number");
 }

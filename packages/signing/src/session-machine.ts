@@ -108,6 +108,8 @@ export function stepSession(state: SessionState, event: SessionEvent, context: S
         excluded: [],
         message: "this node ended the session",
       });
+    case "departed":
+      return onDeparted(state, event.node);
     case "tick":
       if (context.now < state.deadline) {
         return { state, effects: [{ effect: "arm", at: state.deadline }] };
@@ -416,6 +418,21 @@ function onAbort(state: LiveState, from: NodeIndex, { kind, signed }: Of<"abort"
     // Its word against theirs: whoever is at fault shows by standing here again and again.
     excluded: [from, ...others],
     message: `node ${from} left the session`,
+  });
+}
+
+/** Waiting for a signer that is gone would only hold the next attempt up. Nobody is to blame for a broken connection. */
+function onDeparted(state: LiveState, node: NodeIndex): SessionStep {
+  if (!state.setup.proposal.signers.includes(node) || needsNothingOf(state, node)) {
+    return { state, effects: [] };
+  }
+  const code: AbortCode = "timeout";
+  return endSession(state, {
+    code,
+    tell: code,
+    blamed: [],
+    excluded: [node],
+    message: `the connection to node ${node} is gone`,
   });
 }
 

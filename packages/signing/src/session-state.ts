@@ -131,7 +131,9 @@ export type SessionEvent =
   /** Answer to `verify`. */
   | { readonly event: "verified"; readonly from: NodeIndex; readonly valid: boolean }
   /** The node itself ends the session (shutdown, ban, expiry). */
-  | { readonly event: "cancel"; readonly code: AbortCode };
+  | { readonly event: "cancel"; readonly code: AbortCode }
+  /** A peer's connection dropped and stayed away. */
+  | { readonly event: "departed"; readonly node: NodeIndex };
 
 export type SessionEffect =
   /**
