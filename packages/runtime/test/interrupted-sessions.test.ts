@@ -35,7 +35,7 @@ function bench(rows: readonly SessionRow[]) {
     store: { commit: async (more) => void writes.push(...more) },
     courier: { send: (to: NodeIndex, message: PeerMessage) => void sent.push({ to, message }) } as never,
     audit: { entries: () => [], committed: () => {}, discarded: () => {} },
-    report: assert.fail,
+    report: (cause) => assert.fail(String(cause)),
   });
   const interrupted = new InterruptedSessions(
     { me: 1 as NodeIndex, manifest: { cluster } },
