@@ -35,6 +35,8 @@ interface Machine {
   diskDelayMs: number;
   skewMs: number;
   lives: number;
+  /** Its engine is being opened. */
+  starting: boolean;
   /** The process that runs on it, or null. */
   process: Process | null;
 }
@@ -97,6 +99,7 @@ export class SimulatedCluster {
           diskDelayMs: 0,
           skewMs: 0,
           lives: 0,
+          starting: false,
           process: null,
         },
       ]),
@@ -150,7 +153,8 @@ export class SimulatedCluster {
   /** Starts a node over what its disk holds. A start that fails is made again later. */
   start(node: NodeIndex): void {
     const machine = this.#machine(node);
-    if (machine.process !== null) return;
+    if (machine.process !== null || machine.starting) return;
+    machine.starting = true;
     this.#start(node, machine).catch((cause: unknown) => {
       this.#modules.observe({ kind: "reported", node, cause });
       this.crash(node, 1_000);
@@ -219,10 +223,14 @@ export class SimulatedCluster {
       observe,
     });
     const store = sabotage?.store?.(opened, node) ?? opened;
-    // The place is taken before the engine is ready: nobody else may start on this machine meanwhile.
-    const placeholder = { life, transport, store, runtime: null };
-    const made = await makeEngine(node, (run) => void time.after(pace.between(1, 15), run, life));
-    const process: Process = { ...placeholder, engine: made };
+    let last = 0;
+    const made = await makeEngine(node, (run) => {
+      // An engine's words keep their order.
+      last = Math.max(last, time.now + pace.between(1, 15));
+      time.after(last - time.now, run, life);
+    });
+    machine.starting = false;
+    const process: Process = { life, transport, store, engine: made, runtime: null };
     machine.process = process;
     const lying = liar?.overEngine(made) ?? made;
     const planted = sabotage?.engine?.(lying, node) ?? lying;
