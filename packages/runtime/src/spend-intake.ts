@@ -36,9 +36,10 @@ export interface SpendIntakeModules {
   readonly voting: SpendVoting;
 }
 
-/** Open intents that one peer may have made at a time, and how many of them for one request. */
+/** Intents without a certificate that one peer may have made at a time. */
 const MAX_OPEN_PER_PEER = 256;
-const MAX_OPEN_PER_REQUEST = 8;
+/** Intents of one request that one peer may have made; certified ones count, since each costs a vote of all and a place in the book. */
+const MAX_PER_REQUEST = 8;
 
 /** Takes intents in, this node's own and those of peers: stores them and opens voting on them. */
 export class SpendIntake {
@@ -58,11 +59,11 @@ export class SpendIntake {
     let open = 0;
     let same = 0;
     for (const { row } of this.#modules.live.all()) {
-      if (row.certificate !== null || readMetadata(row.metadata).receiver !== from) continue;
-      open += 1;
+      if (readMetadata(row.metadata).receiver !== from) continue;
+      if (row.certificate === null) open += 1;
       if (row.request === request) same += 1;
     }
-    if (same >= MAX_OPEN_PER_REQUEST) {
+    if (same >= MAX_PER_REQUEST) {
       throw new CairnError("rate-limited", "the node made too many intents of one request", { node: from });
     }
     if (open >= MAX_OPEN_PER_PEER) {

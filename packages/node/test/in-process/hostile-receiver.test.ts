@@ -89,11 +89,12 @@ for (const kind of ["request", "replacement"] as const) {
 
         const wanted = press(scene, disjoint);
         await scene.eventually(
-          () =>
-            scene.running().every(({ runtime }) => {
-              const name = runtime.spends.get(wanted)?.voting.name;
-              return name !== undefined && name !== "Initial" && name !== "Collecting";
-            }),
+          async () => {
+            const rows = await Promise.all(
+              scene.running().map(({ store }) => store.transaction({ intent: wanted })),
+            );
+            return rows.every((row) => row !== null && row.state !== "pending" && row.state !== "voting");
+          },
           "voting on the other intent never ended",
           30_000,
         );
@@ -181,6 +182,35 @@ test("a receiver that wraps one transaction into two intents gets it paid once, 
       assert.deepEqual(new Set(rows.map((row) => row.txid)), new Set([txid]));
       assert.deepEqual(runtime.bans.bans(), []);
     }
+    await scene.pay(1);
+  });
+});
+
+test("variants of one request are refused from the ninth on, also when those before were certified or paid", async () => {
+  await HostileScene.run(async (scene) => {
+    const { cluster } = scene;
+    const intent = await scene.secretIntent(scene.request());
+    const refused = async () =>
+      (await scene.audited("message-refused")).filter(
+        ({ data }) => data.kind === "intent" && data.code === "rate-limited",
+      ).length;
+    for (let variant = 0; variant < 12; variant += 1) {
+      const before = await refused();
+      const hash = press(scene, { ...intent, createdAt: (intent.createdAt - variant) as UnixMs });
+      await scene.eventually(
+        async () =>
+          (await refused()) >= before + scene.honest.length ||
+          (await scene.rows(hash)).every((row) => row !== null && row.certificate !== null),
+        `variant ${variant} was neither certified nor refused`,
+        20_000,
+      );
+    }
+    for (const { index, store, runtime } of scene.honestNodes()) {
+      assert.equal((await store.transactions({ limit: 100 })).length, 8, `node ${index}`);
+      assert.deepEqual(runtime.bans.bans(), []);
+    }
+    cluster.chain.mine(6);
+    await scene.unreserved(20_000);
     await scene.pay(1);
   });
 });
