@@ -1,20 +1,18 @@
-import type { Clock, NodeIndex, SessionId, Timer, UnixMs } from "@cairn/core";
+import type { NodeIndex, SessionId, Timer, UnixMs } from "@cairn/core";
 import {
-  type AttemptLedger,
   type AttemptPlan,
-  type AttemptSettings,
   attemptBegan,
   attemptEnded,
-  type Driver,
   endAttempt,
   newAttemptPlan,
   type Proposal,
   type SessionResult,
   type SessionSubject,
-  type SessionTimeouts,
 } from "@cairn/signing";
-import type { Batch, Cell } from "./loop.ts";
-import type { SessionDesk, SessionEnd, SessionOwner } from "./session-desk.ts";
+import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
+import type { Batch } from "./loop.ts";
+import type { SessionDesk } from "./session-desk.ts";
+import type { SessionEnd, SessionOwner } from "./session-owner.ts";
 import { unawaited } from "./unawaited.ts";
 
 /** Attempts at one subject, as they stand at this node. */
@@ -29,25 +27,15 @@ export interface Attempts<Job> {
   readonly observed: { readonly session: SessionId; readonly signers: readonly NodeIndex[] } | null;
 }
 
-export interface AttemptLoopOptions {
-  readonly me: NodeIndex;
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
-}
+export type AttemptLoopOptions = Pick<AttemptDeskOptions, "me" | "attempts" | "timeouts">;
 
-export interface AttemptLoopModules<Key, Job> {
-  readonly clock: Clock;
-  readonly driver: Driver;
+export interface AttemptLoopModules<Key, Job>
+  extends Pick<AttemptDeskModules, "clock" | "driver" | "ledger" | "up" | "report"> {
   readonly sessions: Pick<SessionDesk, "has" | "cancel">;
-  /** Attempts of every purpose at this node. */
-  readonly ledger: Cell<AttemptLedger>;
-  /** Nodes that are up, this one among them. */
-  readonly up: () => ReadonlySet<NodeIndex>;
   /** Before each turn: whether attempts still make sense. What is over is forgotten by whoever says so. */
   readonly isOpen: (key: Key) => Promise<boolean>;
   /** It is this node's turn. */
   readonly propose: (key: Key, attempts: Attempts<Job>, plan: AttemptPlan, attempt: number) => Promise<void>;
-  readonly report: (cause: unknown) => void;
 }
 
 /** What the desk does when an attempt's session ends: within the batch that records it. */

@@ -2,7 +2,6 @@ import { createDescriptor } from "@cairn/bitcoin";
 import { checkKeygenRequest } from "@cairn/consensus";
 import {
   CairnError,
-  type Clock,
   decodeCanonical,
   domainHash,
   encodeCanonical,
@@ -18,7 +17,6 @@ import {
   publicPackageHash,
   type SessionId,
   type SignedKeygenRequest,
-  type Signer,
   signBody,
   signedKeygenApprovalSchema,
   signedKeygenRequestSchema,
@@ -29,56 +27,39 @@ import {
   walletRecordSchema,
 } from "@cairn/core";
 import {
-  type AttemptLedger,
-  type AttemptSettings,
-  type Driver,
   type Engine,
   type KeygenEffect,
   type KeygenEvent,
   type KeygenSetup,
   newKey,
   resumeKey,
-  type SessionTimeouts,
   type SignedFinalize,
   type SignedProposal,
   signedPublicPackageWordSchema,
   stepKey,
 } from "@cairn/signing";
 import { atTime } from "./at-time.ts";
+import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import { KeygenStages } from "./keygen-stages.ts";
 import { type KeyChanged, type KeyProgress, LiveKeys } from "./live-keys.ts";
-import type { Batch, Cell, Loop } from "./loop.ts";
+import type { Batch } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
-import type { SessionDesk } from "./session-desk.ts";
 import { unawaited } from "./unawaited.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
-export interface KeygenDeskOptions {
-  readonly me: NodeIndex;
-  readonly manifest: Manifest;
+export interface KeygenDeskOptions extends AttemptDeskOptions {
   readonly manifestHash: ManifestHash;
-  readonly protocolVersions: readonly number[];
   readonly clockSkewMs: number;
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
 }
 
-export interface KeygenDeskModules {
-  readonly loop: Loop;
+export interface KeygenDeskModules extends AttemptDeskModules {
   readonly store: Pick<NodeStore, "keys" | "wallets" | "meta" | "auxiliary">;
-  readonly signer: Signer;
-  readonly clock: Clock;
   readonly engine: Engine;
-  readonly sessions: SessionDesk;
   readonly wallets: WalletBook;
-  readonly ledger: Cell<AttemptLedger>;
-  readonly driver: Driver;
-  readonly up: () => ReadonlySet<NodeIndex>;
   /** A peer's test signature does not verify. */
   readonly forged: (batch: Batch, from: NodeIndex, subject: SessionId) => void;
   readonly changed: KeyChanged;
-  readonly report: (cause: unknown) => void;
 }
 
 type EffectOf<Name extends KeygenEffect["effect"]> = Extract<KeygenEffect, { readonly effect: Name }>;

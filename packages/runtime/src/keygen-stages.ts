@@ -1,22 +1,16 @@
 import {
   CairnError,
-  type Clock,
   type ExecutionId,
   type HashHex,
   type KeyId,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
   publicPackageHash,
   type SessionId,
-  type Signer,
   signBody,
 } from "@cairn/core";
 import {
-  type AttemptLedger,
   type AttemptPlan,
-  type AttemptSettings,
-  type Driver,
   type Engine,
   type EngineResult,
   type EngineWork,
@@ -27,7 +21,6 @@ import {
   type NackCode,
   type Proposal,
   type SessionSubject,
-  type SessionTimeouts,
   type SignedFinalize,
   type SignedProposal,
   subjectKey,
@@ -35,37 +28,25 @@ import {
   testSubsets,
   welcomesStage,
 } from "@cairn/signing";
+import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import { AttemptLoop, type Attempts } from "./attempt-loop.ts";
 import type { LiveKeys } from "./live-keys.ts";
-import type { Batch, Cell, Loop } from "./loop.ts";
+import type { Batch } from "./loop.ts";
 import { proposalFacts } from "./proposal-facts.ts";
 import { nackCodeOf, sendNack } from "./send-nack.ts";
-import type { SessionDesk, SessionOwner } from "./session-desk.ts";
+import type { SessionOwner } from "./session-owner.ts";
 
-export interface KeygenStagesOptions {
-  readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  readonly protocolVersions: readonly number[];
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
+export interface KeygenStagesOptions extends AttemptDeskOptions {
   /** Names the set of parties that auxiliary information is shared by. */
   readonly parties: HashHex;
 }
 
-export interface KeygenStagesModules {
-  readonly loop: Loop;
+export interface KeygenStagesModules extends AttemptDeskModules {
   readonly store: Pick<NodeStore, "auxiliary">;
-  readonly signer: Signer;
-  readonly clock: Clock;
   readonly engine: Engine;
-  readonly sessions: SessionDesk;
-  readonly ledger: Cell<AttemptLedger>;
-  readonly driver: Driver;
-  readonly up: () => ReadonlySet<NodeIndex>;
+  readonly keys: LiveKeys;
   /** A peer's test signature does not verify. */
   readonly forged: (batch: Batch, from: NodeIndex, subject: SessionId) => void;
-  readonly report: (cause: unknown) => void;
-  readonly keys: LiveKeys;
   /** Feeds what a stage came to to its key's machine. */
   readonly step: (batch: Batch, keyId: KeyId, event: KeygenEvent) => void;
 }

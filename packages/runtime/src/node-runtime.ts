@@ -1,89 +1,36 @@
-import type { ChainSource } from "@cairn/bitcoin";
-import type { Authorisation, Evidence } from "@cairn/consensus";
+import type { Evidence } from "@cairn/consensus";
 import {
   CairnError,
-  type Clock,
-  type Courier,
-  type ErrorCode,
   isCairnError,
   type KeyId,
-  type Manifest,
   manifestHash,
   type NodeIndex,
-  type NodeStore,
-  type PeerMessage,
   type PeerStatus,
-  type Random,
   type SessionId,
   type SignatureHex,
   type SignedKeygenRequest,
-  type Signer,
   type SpendRequest,
   type Timer,
   type TransactionRow,
 } from "@cairn/core";
-import { type Policy, type PolicyVerdict, policyHash } from "@cairn/policy";
-import {
-  type AttemptLedger,
-  type AttemptSettings,
-  type Driver,
-  decodeSessionMessage,
-  type Engine,
-  type InventorySettings,
-  pruneLedger,
-  restoreLedger,
-  type SessionTimeouts,
-  type SessionViolation,
-} from "@cairn/signing";
+import { type PolicyVerdict, policyHash } from "@cairn/policy";
+import { type AttemptLedger, pruneLedger, restoreLedger, type SessionViolation } from "@cairn/signing";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { Departures } from "./departures.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
-import { type AuditSink, type Batch, type Cell, Loop } from "./loop.ts";
+import { type Batch, type Cell, Loop } from "./loop.ts";
 import type { NodeEvent } from "./node-event.ts";
+import { NodeEvents } from "./node-events.ts";
+import { PeerInbox } from "./peer-inbox.ts";
 import { PresignDesk } from "./presign-desk.ts";
+import type { RuntimeModules, RuntimeOptions } from "./runtime-options.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { SignDesk } from "./sign-desk.ts";
 import { SpendDesk } from "./spend-desk.ts";
 import { unawaited } from "./unawaited.ts";
 import { WalletBook } from "./wallet-book.ts";
-
-export interface RuntimeOptions {
-  readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  /** The document whose hash the manifest pins. */
-  readonly policy: Policy;
-  /** Versions of the peer protocol that this software speaks, ascending. */
-  readonly protocolVersions: readonly number[];
-  /** Raised at every restore; kept outside the database. */
-  readonly epoch: number;
-  readonly clockSkewMs: number;
-  readonly roundMs: number;
-  readonly recheckMs: number;
-  readonly pollMs: number;
-  readonly grantWaitMs: number;
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
-  /** Key generation takes minutes: its own, longer timeouts. */
-  readonly keygenTimeouts: SessionTimeouts;
-  readonly inventory: InventorySettings;
-}
-
-export interface RuntimeModules {
-  readonly store: NodeStore;
-  readonly audit: AuditSink;
-  readonly courier: Courier;
-  readonly chain: ChainSource;
-  readonly authorisation: Authorisation;
-  readonly driver: Driver;
-  readonly engine: Engine;
-  readonly signer: Signer;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Failures that nobody waits for: for the log and metrics. */
-  readonly report: (cause: unknown) => void;
-}
 
 /** How often what has expired is forgotten, and how long after its expiry. */
 const PRUNE_MS = 10 * 60_000;
@@ -110,8 +57,8 @@ export class NodeRuntime {
   readonly #interrupted: InterruptedSessions;
   readonly #modules: RuntimeModules;
   readonly #ledger: Cell<AttemptLedger>;
-  readonly #listeners = new Set<(event: NodeEvent) => void>();
-  #eventId = 0;
+  readonly #events: NodeEvents;
+  readonly #inbox: PeerInbox;
   #pruning: Timer | null = null;
   #closing = false;
 
@@ -126,6 +73,7 @@ export class NodeRuntime {
     const { store, courier, engine, signer, clock, random, chain } = modules;
     const hash = manifestHash(manifest);
     const report = (cause: unknown) => this.#report(cause);
+    this.#events = new NodeEvents({ clock, report });
     const loop = new Loop({ store, courier, audit: modules.audit, report });
     this.loop = loop;
     this.#ledger = { value: ledger };
@@ -144,9 +92,9 @@ export class NodeRuntime {
         signingItem: (sighash) => this.spends.signingItem(sighash),
         publicPackage: (keyId) => this.keys.publicPackage(keyId),
         report,
-        detected: (row) => this.#emit("violation", String(row.node), row.type, { action: row.action }),
+        detected: (row) => this.#events.emit("violation", String(row.node), row.type, { action: row.action }),
         banned: (row) => {
-          this.#emit("ban", String(row.node), "banned", { until: row.until, scope: row.scope });
+          this.#events.emit("ban", String(row.node), "banned", { until: row.until, scope: row.scope });
           this.sessions.dismiss(row.node);
         },
       },
@@ -165,7 +113,7 @@ export class NodeRuntime {
         publicPackage: (keyId) => this.keys.publicPackage(keyId),
         violation: (batch, violation, session) => this.#sessionViolation(batch, violation, session),
         changed: (row) =>
-          this.#emit("session", row.session, row.state, {
+          this.#events.emit("session", row.session, row.state, {
             purpose: row.purpose,
             subject: row.subject,
             attempt: row.attempt,
@@ -201,7 +149,7 @@ export class NodeRuntime {
           this.bans.violation(batch, { type, node, evidence, subject }),
         proves: (evidence) => this.bans.proves(evidence),
         changed: (row) =>
-          this.#emit("transaction", row.txid, row.state, {
+          this.#events.emit("transaction", row.txid, row.state, {
             intent: row.intent,
             reason: row.reason,
             confirmations: row.confirmations,
@@ -262,7 +210,7 @@ export class NodeRuntime {
         forged,
         report,
         changed: (row, stage, progress) =>
-          this.#emit("key", row.keyId, row.status, {
+          this.#events.emit("key", row.keyId, row.status, {
             stage,
             progress,
             protocol: row.protocol,
@@ -295,10 +243,20 @@ export class NodeRuntime {
         wallets: this.wallets,
         keys: this.keys,
         report,
-        changed: (keyId) => this.#emit("presignatures", keyId, "stock", {}),
+        changed: (keyId) => this.#events.emit("presignatures", keyId, "stock", {}),
         ...attempts,
       },
     );
+    this.#inbox = new PeerInbox({
+      loop,
+      bans: this.bans,
+      spends: this.spends,
+      keys: this.keys,
+      presignatures: this.presignatures,
+      sessions: this.sessions,
+      signing: this.#signing,
+      report,
+    });
   }
 
   /**
@@ -336,7 +294,7 @@ export class NodeRuntime {
     await runtime.keys.restore();
     await runtime.spends.restore();
     await modules.courier.start({
-      message: (from, message) => runtime.#onMessage(from, message),
+      message: (from, message) => runtime.#inbox.onMessage(from, message),
       peer: (status) => runtime.#onPeer(status),
       refused: (from, code) => runtime.#onRefused(from, code),
     });
@@ -368,8 +326,7 @@ export class NodeRuntime {
 
   /** Calls `listener` with every event from now on; the answer ends that. */
   subscribe(listener: (event: NodeEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#events.subscribe(listener);
   }
 
   /** Ends sessions, lets what is under way become durable, and stops. Idempotent. */
@@ -398,100 +355,8 @@ export class NodeRuntime {
     if (!this.#closing || !isCairnError(cause, "closed")) this.#modules.report(cause);
   }
 
-  async #onMessage(from: NodeIndex, message: PeerMessage): Promise<void> {
-    try {
-      this.bans.refuseBanned(from);
-      await this.#dispatch(from, message);
-    } catch (error) {
-      if (!isCairnError(error) || isTemporary(error)) throw error;
-      // A faulty message is recorded once and not asked for again.
-      await this.loop.run((batch) =>
-        batch.audit("message-refused", message.session ?? "", { from, kind: message.kind, code: error.code }),
-      );
-    }
-  }
-
-  async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
-    const { kind, session, payload } = message;
-    switch (kind) {
-      case "intent":
-        return this.spends.inbox.onIntent(from, payload);
-      case "vote":
-        return this.spends.inbox.onVote(from, payload);
-      case "deferral":
-        return this.spends.inbox.onDeferral(from, payload);
-      case "void":
-        return this.spends.inbox.onVoid(from, payload);
-      case "certificate":
-        return this.spends.inbox.onCertificate(from, payload);
-      case "final":
-        return this.spends.signatures.onFinal(from, payload);
-      case "evidence":
-        return this.bans.onEvidence(from, payload);
-      case "keygen-request":
-        return this.keys.onRequest(from, payload);
-      case "keygen-approval":
-        return this.keys.onApproval(from, payload);
-      case "public-package":
-        return this.keys.onPublicPackage(from, payload);
-      case "wallet-signature":
-        return this.keys.onWalletSignature(from, payload);
-      case "presign-ready":
-        return this.presignatures.onReady(from, payload);
-      case "proposal":
-      case "ack":
-      case "nack":
-      case "start":
-      case "abort":
-      case "round":
-      case "partial":
-      case "finalize":
-        return this.#onSessionMessage(from, kind, session, payload);
-      default:
-        throw new CairnError("unsupported-version", "this node's software does not know the message's kind", {
-          kind,
-        });
-    }
-  }
-
-  async #onSessionMessage(
-    from: NodeIndex,
-    kind: PeerMessage["kind"],
-    session: PeerMessage["session"],
-    payload: Uint8Array,
-  ): Promise<void> {
-    const message = decodeSessionMessage(kind, payload);
-    if (session === null) throw new CairnError("malformed", "a session's message names no session", { kind });
-    if (message.kind === "proposal") {
-      if (message.signed.body.sessionId !== session) {
-        throw new CairnError("malformed", "the proposal is for another session than its envelope", {
-          session,
-        });
-      }
-      // Judging a proposal may wait for a certificate or the chain: the peer's next messages must not wait with it.
-      this.#onProposal(from, message.signed).catch((cause: unknown) => this.#report(cause));
-      return;
-    }
-    await this.sessions.receive(from, session, message);
-    if (message.kind === "finalize") {
-      await this.#signing.onFinalize(from, message.signed, session);
-      await this.keys.onFinalize(from, message.signed, session);
-    }
-  }
-
-  #onProposal(from: NodeIndex, signed: Parameters<SignDesk["onProposal"]>[1]): Promise<void> {
-    switch (signed.body.purpose) {
-      case "sign":
-        return this.#signing.onProposal(from, signed);
-      case "presign":
-        return this.presignatures.onProposal(from, signed);
-      case "keygen":
-        return this.keys.onProposal(from, signed);
-    }
-  }
-
   #onPeer(status: PeerStatus): void {
-    this.#emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
+    this.#events.emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
     this.#departures.peer(status);
     if (!status.up) return;
     this.#signing.peersChanged();
@@ -531,32 +396,4 @@ export class NodeRuntime {
     const peers = this.#modules.courier.peers().filter((peer) => peer.up);
     return new Set([this.options.me, ...peers.map(({ node }) => node)]);
   }
-
-  #emit(type: NodeEvent["type"], subject: string, state: string, data: NodeEvent["data"]): void {
-    this.#eventId += 1;
-    const event: NodeEvent = { id: this.#eventId, at: this.#modules.clock.now(), type, subject, state, data };
-    for (const listener of this.#listeners) {
-      try {
-        listener(event);
-      } catch (cause) {
-        this.#report(cause);
-      }
-    }
-  }
-}
-
-const temporaryCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "busy",
-  "closed",
-  "storage-full",
-  "storage-failed",
-  "chain-unavailable",
-  "wrong-manifest",
-  "wrong-policy",
-  "clock-skew",
-]);
-
-/** Errors after which the sender does well to send the same message again. */
-function isTemporary(error: CairnError): boolean {
-  return temporaryCodes.has(error.code);
 }

@@ -1,100 +1,59 @@
-import type { SignedPublicDataAcceptance } from "@cairn/consensus";
 import {
   CairnError,
-  type Clock,
-  decodeCanonical,
-  encodeCanonical,
   isCairnError,
   type KeyId,
   type KeyPath,
   type KeyRow,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
-  type PresignatureId,
-  type PresignatureRow,
   type SessionId,
-  type Signer,
   signBody,
   type Timer,
 } from "@cairn/core";
 import {
-  type AttemptLedger,
-  type AttemptSettings,
-  acceptPublicData,
-  type Driver,
   endAttempt,
   type InventoryKey,
   type InventorySettings,
   type InventoryStatus,
   inventoryStatus,
   isLawfulJob,
-  makePresignReady,
   makeProposal,
-  type PendingPresignature,
   type PresignJob,
   type ProposalFacts,
   planPresigning,
-  presignReadySchema,
   presignSubject,
-  publicDataAcceptance,
-  type SessionResult,
-  type SessionTimeouts,
   type SessionWork,
   type SignedProposal,
   type WantedPath,
 } from "@cairn/signing";
-import type { Batch, Cell, Loop } from "./loop.ts";
+import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
+import type { Batch } from "./loop.ts";
+import { PendingPresignatures } from "./pending-presignatures.ts";
 import { proposalFacts } from "./proposal-facts.ts";
 import { sendNack } from "./send-nack.ts";
-import type { SessionDesk, SessionOwner } from "./session-desk.ts";
+import type { SessionOwner } from "./session-owner.ts";
+import { unawaited } from "./unawaited.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
-export interface PresignDeskOptions {
-  readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  readonly protocolVersions: readonly number[];
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
+export interface PresignDeskOptions extends AttemptDeskOptions {
   readonly inventory: InventorySettings;
 }
 
-export interface PresignDeskModules {
-  readonly loop: Loop;
+export interface PresignDeskModules extends AttemptDeskModules {
   readonly store: Pick<NodeStore, "presignatures">;
-  readonly signer: Signer;
-  readonly clock: Clock;
-  readonly sessions: SessionDesk;
   readonly wallets: WalletBook;
   readonly keys: { active(keyId: KeyId): KeyRow; all(): readonly KeyRow[] };
-  readonly ledger: Cell<AttemptLedger>;
-  readonly driver: Driver;
-  readonly up: () => ReadonlySet<NodeIndex>;
+  /** Nodes that are banned or excluded here. */
   readonly refused: () => ReadonlySet<NodeIndex>;
   /** The stock of a key changed. */
   readonly changed: (keyId: KeyId) => void;
-  readonly report: (cause: unknown) => void;
 }
-
-/** What a finished execution made here, until all signers have spoken. */
-interface Pending {
-  readonly keyId: KeyId;
-  readonly item: PendingPresignature;
-}
-
-/** Words of the other signers that are kept for one session before this node's own result is there. */
-const MAX_EARLY_WORDS = 1024;
 
 /** Makes presignatures where coins are, and lets one be used only when all its signers have signed the hash of its public data. */
 export class PresignDesk {
   readonly #options: PresignDeskOptions;
   readonly #modules: PresignDeskModules;
-  readonly #pending = new Map<PresignatureId, Pending>();
-  readonly #early = new Map<
-    SessionId,
-    readonly { readonly from: NodeIndex; readonly signed: SignedPublicDataAcceptance }[]
-  >();
-  readonly #identities: ReadonlyMap<NodeIndex, Manifest["members"][number]["identity"]>;
+  readonly #pending: PendingPresignatures;
   #timer: Timer | null = null;
   #planning: Promise<void> | null = null;
   #closed = false;
@@ -102,11 +61,11 @@ export class PresignDesk {
   constructor(options: PresignDeskOptions, modules: PresignDeskModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#identities = new Map(options.manifest.members.map((member) => [member.index, member.identity]));
+    this.#pending = new PendingPresignatures(options, modules);
   }
 
   start(): void {
-    this.#later(this.#discardPending());
+    unawaited(this.#pending.discardAll(), this.#modules.report);
     this.#schedule(this.#options.inventory.checkMs);
   }
 
@@ -185,14 +144,8 @@ export class PresignDesk {
   }
 
   /** A signer's words on what a session made. */
-  async onReady(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    const { session, cluster, acceptances } = decodeCanonical(presignReadySchema, payload);
-    if (cluster !== this.#options.manifest.cluster) {
-      throw new CairnError("wrong-cluster", "the words are for another cluster");
-    }
-    await this.#modules.loop.run((batch) => {
-      for (const signed of acceptances) this.#take(batch, session, from, signed);
-    });
+  onReady(from: NodeIndex, payload: Uint8Array): Promise<void> {
+    return this.#pending.onReady(from, payload);
   }
 
   #schedule(delayMs: number): void {
@@ -203,7 +156,7 @@ export class PresignDesk {
         this.#planning = null;
         this.#schedule(this.#options.inventory.checkMs);
       });
-      this.#later(this.#planning);
+      unawaited(this.#planning, this.#modules.report);
     });
   }
 
@@ -307,124 +260,14 @@ export class PresignDesk {
       progress: () => {},
       finished: (batch, result) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
-        this.#made(batch, job, session, result);
+        if (result.kind === "engine" && result.result.kind === "cggmp24-presign")
+          this.#pending.add(batch, job, session, result.execution, result.result);
       },
       ended: (batch, end) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
         batch.audit("presigning-failed", session, { code: end.code, excluded: end.excluded.join(",") });
       },
     };
-  }
-
-  /** Stores what the execution made, as pending, and tells the other signers the hash of each item's public data. */
-  #made(batch: Batch, job: PresignJob, session: SessionId, result: SessionResult): void {
-    if (result.kind !== "engine" || result.result.kind !== "cggmp24-presign") return;
-    const { items } = result.result;
-    items.forEach(({ presignatureId, sealed, publicData }, at) => {
-      const path: KeyPath | undefined = job.paths[at];
-      if (path === undefined)
-        throw new CairnError("internal", "an execution made more presignatures than were asked for");
-      const row: PresignatureRow = {
-        id: presignatureId,
-        keyId: job.keyId,
-        path,
-        epoch: job.epoch,
-        signers: job.signers,
-        state: "pending",
-        sealed,
-        publicData,
-        acceptances: null,
-        session,
-        usedBy: null,
-        burnCounter: null,
-        createdAt: this.#modules.clock.now(),
-        burnedAt: null,
-      };
-      batch.write({ write: "presignature", row });
-      batch.put(this.#pending, presignatureId, {
-        keyId: job.keyId,
-        item: { presignatureId, signers: job.signers, publicData, acceptances: [] },
-      });
-    });
-    const { cluster } = this.#options.manifest;
-    const words = items.map(({ presignatureId, publicData }) =>
-      publicDataAcceptance({
-        cluster,
-        node: this.#options.me,
-        presignatureId,
-        signers: job.signers,
-        publicData,
-      }),
-    );
-    const ready = makePresignReady(session, words, cluster, this.#modules.signer);
-    const others = job.signers.filter((node) => node !== this.#options.me);
-    batch.post(others, `presign-ready/${session}/${result.execution}`, {
-      kind: "presign-ready",
-      session,
-      round: 0,
-      payload: encodeCanonical(ready),
-      trace: null,
-    });
-    for (const signed of ready.acceptances) this.#take(batch, session, this.#options.me, signed);
-    const early = this.#early.get(session) ?? [];
-    batch.remove(this.#early, session);
-    for (const { from, signed } of early) this.#take(batch, session, from, signed);
-  }
-
-  #take(batch: Batch, session: SessionId, from: NodeIndex, signed: SignedPublicDataAcceptance): void {
-    const id = signed.body.subject as string as PresignatureId;
-    const pending = this.#pending.get(id);
-    if (pending === undefined) return this.#keepEarly(batch, session, from, signed);
-    const readiness = acceptPublicData(pending.item, from, signed, {
-      cluster: this.#options.manifest.cluster,
-      identities: this.#identities,
-    });
-    switch (readiness.verdict) {
-      case "pending":
-        return batch.put(this.#pending, id, { ...pending, item: readiness.item });
-      case "ready":
-        batch.write({
-          write: "presignature-state",
-          id,
-          state: "ready",
-          acceptances: encodeCanonical(readiness.item.acceptances),
-        });
-        batch.remove(this.#pending, id);
-        batch.audit("presignature-ready", id, {
-          keyId: pending.keyId,
-          signers: pending.item.signers.join(","),
-        });
-        return batch.afterwards(() => this.#modules.changed(pending.keyId));
-      case "discard":
-        batch.write({ write: "presignature-state", id, state: "discarded" });
-        batch.remove(this.#pending, id);
-        return batch.audit("presignature-disputed", id, { node: readiness.node });
-      case "refuse":
-        return batch.audit("message-refused", id, { from, kind: "presign-ready", code: "signature-invalid" });
-    }
-  }
-
-  /** Another signer may be done before this node: its words wait for this node's own result. */
-  #keepEarly(batch: Batch, session: SessionId, from: NodeIndex, signed: SignedPublicDataAcceptance): void {
-    if (!this.#modules.sessions.has(session)) return;
-    const kept = this.#early.get(session) ?? [];
-    if (kept.length >= MAX_EARLY_WORDS) {
-      throw new CairnError(
-        "rate-limited",
-        "too many words about presignatures that this node does not know",
-        { node: from },
-      );
-    }
-    batch.put(this.#early, session, [...kept, { from, signed }]);
-  }
-
-  /** What was pending when the node went down stays so: the others' words are gone. It was never usable. */
-  async #discardPending(): Promise<void> {
-    const rows = await this.#modules.store.presignatures({ state: "pending" });
-    if (rows.length === 0) return;
-    await this.#modules.loop.run((batch) => {
-      for (const { id } of rows) batch.write({ write: "presignature-state", id, state: "discarded" });
-    });
   }
 
   /** Paths that hold coins, and the next change address, whose coin the next spend makes. */
@@ -461,11 +304,5 @@ export class PresignDesk {
   #facts(from: NodeIndex, job: PresignJob): ProposalFacts {
     const subject = presignSubject(job, this.#options.inventory.checkMs);
     return proposalFacts(this.#options, this.#modules.clock, from, subject);
-  }
-
-  #later(work: Promise<void>): void {
-    work.catch((cause: unknown) => {
-      if (!isCairnError(cause, "closed")) this.#modules.report(cause);
-    });
   }
 }

@@ -1,17 +1,13 @@
-import { type Clock, type Manifest, memberOf, type NodeIndex } from "@cairn/core";
-import type { AttemptSettings, ProposalFacts, SessionSubject } from "@cairn/signing";
+import { type Clock, memberOf, type NodeIndex } from "@cairn/core";
+import type { ProposalFacts, SessionSubject } from "@cairn/signing";
+import type { AttemptDeskOptions } from "./attempt-desk.ts";
 
 /**
  * What a proposal of `from` about `subject` is judged against at this node, by whichever desk it concerns.
  * @throws CairnError `not-member`
  */
 export function proposalFacts(
-  options: {
-    readonly me: NodeIndex;
-    readonly manifest: Manifest;
-    readonly protocolVersions: readonly number[];
-    readonly attempts: AttemptSettings;
-  },
+  options: Pick<AttemptDeskOptions, "me" | "manifest" | "protocolVersions" | "attempts">,
   clock: Clock,
   from: NodeIndex,
   subject: SessionSubject,

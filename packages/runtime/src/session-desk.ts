@@ -23,13 +23,11 @@ import {
   type EngineListener,
   type EngineSession,
   encodeSessionMessage,
-  type NackCode,
   openSession,
   type Proposal,
   type SessionEffect,
   type SessionEvent,
   type SessionMessage,
-  type SessionResult,
   type SessionState,
   type SessionStep,
   type SessionTimeouts,
@@ -41,24 +39,8 @@ import {
   subjectKey,
 } from "@cairn/signing";
 import type { Batch, Loop } from "./loop.ts";
+import type { SessionOwner } from "./session-owner.ts";
 import { SessionWorker } from "./session-worker.ts";
-
-/** Why a session ended without a result. */
-export interface SessionEnd {
-  readonly code: AbortCode | NackCode;
-  readonly blamed: readonly NodeIndex[];
-  readonly excluded: readonly NodeIndex[];
-  /** Whether all signers had acknowledged: before that nothing was tried yet. */
-  readonly started: boolean;
-  readonly message: string;
-}
-
-/** Whoever wanted the session: told of its end within the batch that records it. */
-export interface SessionOwner {
-  finished(batch: Batch, result: SessionResult): void;
-  ended(batch: Batch, end: SessionEnd): void;
-  progress(progress: { readonly round: number; readonly rounds: number; readonly step: string }): void;
-}
 
 export interface SessionDeskOptions {
   readonly me: NodeIndex;

@@ -1,25 +1,19 @@
 import { type Authorisation, type Grant, grantIdOf } from "@cairn/consensus";
 import {
   CairnError,
-  type Clock,
   type GrantId,
   type IntentHash,
   isCairnError,
   type KeyRow,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
   type SessionId,
-  type Signer,
   signBody,
   type UnixMs,
 } from "@cairn/core";
 import {
-  type AttemptLedger,
   type AttemptPlan,
-  type AttemptSettings,
   choosePresignatures,
-  type Driver,
   grantSubject,
   makeProposal,
   type NackCode,
@@ -28,51 +22,36 @@ import {
   type ProposalVerdict,
   preferredSubsets,
   type SessionSubject,
-  type SessionTimeouts,
   type SignedFinalize,
   type SignedProposal,
 } from "@cairn/signing";
+import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import { AttemptLoop, type Attempts } from "./attempt-loop.ts";
 import { GrantWaiters } from "./grant-waiters.ts";
-import type { Batch, Cell, Loop } from "./loop.ts";
+import type { Batch } from "./loop.ts";
 import { PresignatureStock } from "./presignature-stock.ts";
 import { proposalFacts } from "./proposal-facts.ts";
 import { nackCodeOf, sendNack } from "./send-nack.ts";
-import type { SessionDesk, SessionOwner } from "./session-desk.ts";
+import type { SessionOwner } from "./session-owner.ts";
 import { signingWork } from "./signing-work.ts";
 import type { SpendDesk } from "./spend-desk.ts";
 import { unawaited } from "./unawaited.ts";
 
-export interface SignDeskOptions {
-  readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  readonly protocolVersions: readonly number[];
-  readonly attempts: AttemptSettings;
-  readonly timeouts: SessionTimeouts;
+export interface SignDeskOptions extends AttemptDeskOptions {
   /** How long a proposal may wait here for the certificate that justifies it. */
   readonly grantWaitMs: number;
 }
 
-export interface SignDeskModules {
-  readonly loop: Loop;
+export interface SignDeskModules extends AttemptDeskModules {
   readonly store: Pick<NodeStore, "presignatures" | "presignature">;
-  readonly signer: Signer;
-  readonly clock: Clock;
-  readonly sessions: SessionDesk;
   readonly spends: SpendDesk;
   readonly authorisation: Authorisation;
-  readonly driver: Driver;
   /** @throws CairnError `not-found` */
   readonly key: (keyId: Grant["keyId"]) => KeyRow;
   /** A peer's signatures of a spend do not verify. */
   readonly forged: (batch: Batch, from: NodeIndex, subject: SessionId) => void;
-  /** Attempts of every purpose at this node. */
-  readonly ledger: Cell<AttemptLedger>;
-  /** Nodes that are up, this one among them. */
-  readonly up: () => ReadonlySet<NodeIndex>;
   /** Nodes that are banned or excluded here. */
   readonly refused: () => ReadonlySet<NodeIndex>;
-  readonly report: (cause: unknown) => void;
 }
 
 /** A certified spend that is to be signed. */

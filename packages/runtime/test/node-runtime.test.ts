@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { CairnError, type Manifest } from "@cairn/core";
 import { openPolicy } from "@cairn/core/test-support";
 import { type Policy, policyHash } from "@cairn/policy";
-import { NodeRuntime, type RuntimeModules, type RuntimeOptions } from "../src/node-runtime.ts";
+import { NodeRuntime } from "../src/node-runtime.ts";
+import type { RuntimeModules, RuntimeOptions } from "../src/runtime-options.ts";
 
 const policy = openPolicy({ policyVersion: 3, delayMs: 60_000 });
 

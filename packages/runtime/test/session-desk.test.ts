@@ -26,7 +26,8 @@ import {
 } from "@cairn/signing";
 import { createMemoryEngine } from "@cairn/signing/memory-engine";
 import { Loop } from "../src/loop.ts";
-import { SessionDesk, type SessionEnd } from "../src/session-desk.ts";
+import { SessionDesk } from "../src/session-desk.ts";
+import type { SessionEnd } from "../src/session-owner.ts";
 
 const cluster = "c1".repeat(32) as never;
 const keyId = "ee".repeat(32) as KeyId;

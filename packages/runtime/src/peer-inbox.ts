@@ -1,0 +1,131 @@
+import { CairnError, type ErrorCode, isCairnError, type NodeIndex, type PeerMessage } from "@cairn/core";
+import { decodeSessionMessage, type SignedProposal } from "@cairn/signing";
+import type { BanDesk } from "./ban-desk.ts";
+import type { KeygenDesk } from "./keygen-desk.ts";
+import type { Loop } from "./loop.ts";
+import type { PresignDesk } from "./presign-desk.ts";
+import type { SessionDesk } from "./session-desk.ts";
+import type { SignDesk } from "./sign-desk.ts";
+import type { SpendDesk } from "./spend-desk.ts";
+
+export interface PeerInboxModules {
+  readonly loop: Loop;
+  readonly bans: BanDesk;
+  readonly spends: SpendDesk;
+  readonly keys: KeygenDesk;
+  readonly presignatures: PresignDesk;
+  readonly sessions: SessionDesk;
+  readonly signing: SignDesk;
+  readonly report: (cause: unknown) => void;
+}
+
+const temporaryCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "busy",
+  "closed",
+  "storage-full",
+  "storage-failed",
+  "chain-unavailable",
+  "wrong-manifest",
+  "wrong-policy",
+  "clock-skew",
+]);
+
+/** Hands each message of a peer to the desk that it concerns. */
+export class PeerInbox {
+  readonly #modules: PeerInboxModules;
+
+  constructor(modules: PeerInboxModules) {
+    this.#modules = modules;
+  }
+
+  /** Resolves for what is refused for good, too; a rejection asks the sender for another delivery. */
+  async onMessage(from: NodeIndex, message: PeerMessage): Promise<void> {
+    try {
+      this.#modules.bans.refuseBanned(from);
+      await this.#dispatch(from, message);
+    } catch (error) {
+      if (!isCairnError(error) || temporaryCodes.has(error.code)) throw error;
+      // A faulty message is recorded once and not asked for again.
+      await this.#modules.loop.run((batch) =>
+        batch.audit("message-refused", message.session ?? "", { from, kind: message.kind, code: error.code }),
+      );
+    }
+  }
+
+  async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
+    const { bans, keys, presignatures, spends } = this.#modules;
+    const { kind, payload } = message;
+    switch (kind) {
+      case "intent":
+        return spends.inbox.onIntent(from, payload);
+      case "vote":
+        return spends.inbox.onVote(from, payload);
+      case "deferral":
+        return spends.inbox.onDeferral(from, payload);
+      case "void":
+        return spends.inbox.onVoid(from, payload);
+      case "certificate":
+        return spends.inbox.onCertificate(from, payload);
+      case "final":
+        return spends.signatures.onFinal(from, payload);
+      case "evidence":
+        return bans.onEvidence(from, payload);
+      case "keygen-request":
+        return keys.onRequest(from, payload);
+      case "keygen-approval":
+        return keys.onApproval(from, payload);
+      case "public-package":
+        return keys.onPublicPackage(from, payload);
+      case "wallet-signature":
+        return keys.onWalletSignature(from, payload);
+      case "presign-ready":
+        return presignatures.onReady(from, payload);
+      case "proposal":
+      case "ack":
+      case "nack":
+      case "start":
+      case "abort":
+      case "round":
+      case "partial":
+      case "finalize":
+        return this.#onSessionMessage(from, message);
+      default:
+        throw new CairnError("unsupported-version", "this node's software does not know the message's kind", {
+          kind,
+        });
+    }
+  }
+
+  async #onSessionMessage(from: NodeIndex, { kind, session, payload }: PeerMessage): Promise<void> {
+    const { keys, report, sessions, signing } = this.#modules;
+    const message = decodeSessionMessage(kind, payload);
+    if (session === null) throw new CairnError("malformed", "a session's message names no session", { kind });
+    if (message.kind === "proposal") {
+      if (message.signed.body.sessionId !== session) {
+        throw new CairnError("malformed", "the proposal is for another session than its envelope", {
+          session,
+        });
+      }
+      // Judging a proposal may wait for a certificate or the chain: the peer's next messages must not wait with it.
+      this.#onProposal(from, message.signed).catch(report);
+      return;
+    }
+    await sessions.receive(from, session, message);
+    if (message.kind === "finalize") {
+      await signing.onFinalize(from, message.signed, session);
+      await keys.onFinalize(from, message.signed, session);
+    }
+  }
+
+  #onProposal(from: NodeIndex, signed: SignedProposal): Promise<void> {
+    const { keys, presignatures, signing } = this.#modules;
+    switch (signed.body.purpose) {
+      case "sign":
+        return signing.onProposal(from, signed);
+      case "presign":
+        return presignatures.onProposal(from, signed);
+      case "keygen":
+        return keys.onProposal(from, signed);
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import type { ChainSource } from "@cairn/bitcoin";
+import type { Authorisation } from "@cairn/consensus";
+import type { Clock, Courier, Manifest, NodeIndex, NodeStore, Random, Signer } from "@cairn/core";
+import type { Policy } from "@cairn/policy";
+import type { AttemptSettings, Driver, Engine, InventorySettings, SessionTimeouts } from "@cairn/signing";
+import type { AuditSink } from "./loop.ts";
+
+/** What a node goes by. */
+export interface RuntimeOptions {
+  readonly me: NodeIndex;
+  readonly manifest: Manifest;
+  /** The document whose hash the manifest pins. */
+  readonly policy: Policy;
+  /** Versions of the peer protocol that this software speaks, ascending. */
+  readonly protocolVersions: readonly number[];
+  /** Raised at every restore; kept outside the database. */
+  readonly epoch: number;
+  readonly clockSkewMs: number;
+  readonly roundMs: number;
+  readonly recheckMs: number;
+  readonly pollMs: number;
+  readonly grantWaitMs: number;
+  readonly attempts: AttemptSettings;
+  readonly timeouts: SessionTimeouts;
+  /** Key generation takes minutes: its own, longer timeouts. */
+  readonly keygenTimeouts: SessionTimeouts;
+  readonly inventory: InventorySettings;
+}
+
+/** The ports that a node runs over. */
+export interface RuntimeModules {
+  readonly store: NodeStore;
+  readonly audit: AuditSink;
+  readonly courier: Courier;
+  readonly chain: ChainSource;
+  readonly authorisation: Authorisation;
+  readonly driver: Driver;
+  readonly engine: Engine;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Failures that nobody waits for: for the log and metrics. */
+  readonly report: (cause: unknown) => void;
+}
