@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { systemClock, systemRandom } from "@cairn/core";
+import { daemonLaunch, systemClock, systemRandom } from "@cairn/core";
 import { confirm, isCancel } from "@clack/prompts";
 import type { TextSink } from "./cli-modules.ts";
 import { runCli } from "./run-cli.ts";
@@ -32,7 +32,11 @@ async function ask(question: string): Promise<boolean> {
 }
 
 async function runDaemon(file: string, args: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, [file, ...args], { stdio: "inherit" });
+  const { nodeOptions, environment } = daemonLaunch(process.env);
+  const child = spawn(process.execPath, [...nodeOptions, file, ...args], {
+    stdio: "inherit",
+    env: { ...process.env, ...environment },
+  });
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   // The daemon ends in its own order and time; this process lives as long as it does.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);

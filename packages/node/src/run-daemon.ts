@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { CairnError, errorCodes, isCairnError, systemClock, systemRandom } from "@cairn/core";
 import { pino } from "pino";
 import { CairnNode, type EngineChoice } from "./cairn-node.ts";
@@ -71,6 +72,8 @@ export async function runDaemon(words: readonly string[], engine: EngineChoice):
       storageFailed,
     });
     log.info("node ready", { api: node.apiUrl, peer: node.peerAddress, pid: process.pid });
+    // Now rather than at the end, which a crash would skip: the next start finds its sources compiled.
+    flushCompileCache();
     const signal = await stopped;
     log.info("stopping", { signal });
     systemClock.after(STOP_LIMIT_MS, () => fatal(new CairnError("timeout", "the node did not stop in time")));

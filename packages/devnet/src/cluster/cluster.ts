@@ -29,6 +29,8 @@ export interface ClusterOptions {
   /** Sections of every node's `cairn.toml`. */
   readonly settings?: NodeSettings;
   readonly policy?: PolicyLimits;
+  /** Hears every line that a node logs. */
+  readonly log?: (node: NodeIndex, line: LogLine) => void;
 }
 
 /** One node of a {@link Cluster}. */
@@ -70,6 +72,7 @@ export class Cluster {
   readonly #level: EngineLevel;
   readonly #members: readonly Member[];
   readonly #temporary: string | null;
+  readonly #log: ClusterOptions["log"];
 
   /** Made by {@link startCluster}. */
   constructor(parts: {
@@ -79,6 +82,7 @@ export class Cluster {
     readonly requester: Ed25519Signer;
     readonly level: EngineLevel;
     readonly temporary: string | null;
+    readonly log: ClusterOptions["log"];
   }) {
     this.chain = parts.chain;
     this.files = parts.files;
@@ -86,6 +90,7 @@ export class Cluster {
     this.requester = parts.requester;
     this.#level = parts.level;
     this.#temporary = parts.temporary;
+    this.#log = parts.log;
     this.#members = parts.files.nodes.map(({ index, dir, config, api }, position) => ({
       index: parseShape(nodeIndexSchema, index),
       dir,
@@ -140,6 +145,7 @@ export class Cluster {
       log: (line) => {
         logs.push(line);
         if (logs.length > LOG_LINES_KEPT) logs.shift();
+        this.#log?.(member.index, line);
       },
     });
     await member.process.ready;
@@ -242,6 +248,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       requester: Ed25519Signer.fromPem(await readFile(files.requesterKey)),
       level: options.level,
       temporary,
+      log: options.log,
     });
     const started = cluster;
     await Promise.all(started.indices.map((index) => started.start(index)));

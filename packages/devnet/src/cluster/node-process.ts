@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { daemonLaunch } from "@cairn/core";
 import { z } from "zod";
 
 /** Strength of the threshold engine: `reduced` is fast, protects nothing and is for tests. */
@@ -40,10 +41,11 @@ export class NodeProcess {
       import.meta.resolve("@cairn/node"),
     );
     const guard = new URL("end-with-parent.ts", import.meta.url);
+    const { nodeOptions, environment } = daemonLaunch(process.env);
     const child = spawn(
       process.execPath,
-      ["--import", guard.href, fileURLToPath(program), "--config", options.config],
-      { stdio: ["pipe", "pipe", "pipe"] },
+      [...nodeOptions, "--import", guard.href, fileURLToPath(program), "--config", options.config],
+      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } },
     );
     this.#child = child;
     this.#exit = once(child, "exit").then(() => undefined);

@@ -1,4 +1,5 @@
 /** The thread of one node's database: opens it, then answers in batches, with one flush to disk a batch of commits. */
+import { flushCompileCache } from "node:module";
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Outcome, SqliteConnection } from "./sqlite-connection.ts";
 import { StorageRefusal } from "./storage-refusal.ts";
@@ -76,6 +77,8 @@ function start(port: MessagePort, options: WorkerStart): void {
   try {
     const connection = SqliteConnection.open(options);
     port.postMessage([{ id: OPENED, ok: true, rows: [] }] satisfies WorkerReply[]);
+    // A thread keeps the compiled sources that it alone has, where the process has a folder for them.
+    flushCompileCache();
     serve(port, connection);
   } catch (cause) {
     if (!(cause instanceof StorageRefusal)) throw cause;
