@@ -9,9 +9,12 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { contract, openApiDocument, problemSchema, type Route, refusalsOf } from "@cairn/client";
-import { domainTags, errorCodes, messageKinds, postedKinds } from "@cairn/core";
+import { domainTags, errorCodes, messageKinds, postedKinds, systemClock, systemRandom } from "@cairn/core";
 import { createTransportMetrics } from "@cairn/transport";
+import type { Command } from "commander";
 import { z } from "zod";
+import { MOST_UNPROVEN_INDEX } from "../packages/cli/src/choose-address.ts";
+import { createProgram } from "../packages/cli/src/run-cli.ts";
 import { describeConfig } from "../packages/node/src/describe-config.ts";
 import { createMetrics } from "../packages/node/src/metrics.ts";
 import { softwareVersion } from "../packages/node/src/software-version.ts";
@@ -31,6 +34,7 @@ export async function generatedDocs(): Promise<ReadonlyMap<string, string>> {
   files.set(EXAMPLES, `${JSON.stringify(examples, null, 1)}\n`);
   files.set("docs/configuration.md", configurationPage());
   files.set("docs/api.md", apiPage());
+  files.set("docs/cli.md", cliPage());
   for (const path of WRITTEN) {
     if (!existsSync(join(root, path))) continue;
     files.set(path, await fillIn(readFileSync(join(root, path), "utf8"), examples));
@@ -347,6 +351,80 @@ ${fieldsTable("Problem", problemSchema.omit({ code: true })).replace(
 
 ${parts.join("\n\n")}
 `;
+}
+
+/** Every command with its options and examples, from what `--help` prints. */
+function cliPage(): string {
+  const nowhere = { write: () => {}, isTTY: false };
+  const program = createProgram({
+    stdout: nowhere,
+    stderr: nowhere,
+    environment: {},
+    clock: systemClock,
+    random: systemRandom,
+    sleep: async () => {},
+    signal: new AbortController().signal,
+    pollMs: 1,
+    confirm: null,
+    runDaemon: async () => 0,
+  });
+  const commands = leafCommands(program);
+  const parts = commands.map((command) => {
+    const name = commandName(command);
+    const options = command.options.map((option) => [
+      `\`${option.flags}\``,
+      `${option.description}${option.argChoices === undefined ? "" : ` (${option.argChoices.join(", ")})`}`,
+      option.mandatory ? "needed" : option.defaultValue === undefined ? "" : `\`${option.defaultValue}\``,
+    ]);
+    const words = command.registeredArguments.map((argument) => {
+      const dots = argument.variadic ? "..." : "";
+      return argument.required ? `<${argument.name()}${dots}>` : `[${argument.name()}${dots}]`;
+    });
+    return [
+      `### \`${[name, ...words].join(" ")}\``,
+      `${command.description()}.`,
+      ...(options.length === 0 ? [] : [table(["option", "meaning", "default"], options)]),
+    ].join("\n\n");
+  });
+  const byExit = new Map<number, string[]>();
+  for (const [code, { exit }] of Object.entries(errorCodes)) {
+    byExit.set(exit, [...(byExit.get(exit) ?? []), `\`${code}\``]);
+  }
+  const exits = [...byExit]
+    .sort(([a], [b]) => a - b)
+    .map(([exit, codes]) => [String(exit), codes.join(", ")]);
+  const globals = program.options.map((option) => [`\`${option.flags}\``, option.description]);
+  return `# The \`cairn\` command
+
+${GENERATED_NOTE}
+
+\`cairn COMMAND --help\` shows the same with examples. Answers go to standard output, everything else to standard error. With \`--json\` the answer
+is one JSON document (a line each for streams), and a failure one problem document (RFC 9457) on standard error. Colours appear on a terminal,
+unless \`NO_COLOR\` is set.
+
+${table(["option of every command", "meaning"], globals)}
+
+A command that asks several nodes names those that are down or disagree. A receive address is derived here from the wallet's own descriptor, at the
+highest index that f + 1 of the configured nodes reach (f = ⌊(n − 1) / 3⌋); where fewer answer, up to index ${MOST_UNPROVEN_INDEX}.
+
+## Exit codes
+
+The code follows from the error. 0 is success, 130 an interrupt; a daemon that \`cairn node start\` runs passes its own on.
+
+${table(["exit", "error codes"], exits)}
+
+## Commands
+
+${parts.join("\n\n")}
+`;
+}
+
+function leafCommands(command: Command): readonly Command[] {
+  return command.commands.length === 0 ? [command] : command.commands.flatMap(leafCommands);
+}
+
+function commandName(command: Command): string {
+  return command.parent === null ? command.name() : `${commandName(command.parent)} ${command.name()}`;
 }
 
 async function metricsTable(): Promise<string> {

@@ -16,6 +16,10 @@ export const healthSchema = z.object({
   peersTotal: z.number().int(),
   quorumReachable: z.boolean(),
   storage: z.enum(["ok", "failing"]),
+  clock: z.enum(["ok", "disagrees"]).meta({
+    description:
+      "`disagrees` for a minute after a peer's message with an unbelievable time: check time synchronisation",
+  }),
   chain: z.object({ ok: z.boolean(), tipHeight: z.number().int().nullable() }),
 });
 

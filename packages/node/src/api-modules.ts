@@ -36,6 +36,8 @@ export interface ApiModules {
     readonly target: number;
     readonly generating: boolean;
   }>;
+  /** Whether peers' messages came at times that this node's clock can believe. */
+  readonly clockAgrees: () => boolean;
   /** Whether any chain source answered lately. */
   readonly chainOk: () => boolean;
   readonly clock: Clock;

@@ -20,6 +20,7 @@ import { defaultAttemptSettings, initiatorDriver } from "@cairn/signing";
 import { AuditLog, openSqliteStore } from "@cairn/storage";
 import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
 import type { ApiModules } from "./api-modules.ts";
+import { ClockWatch } from "./clock-watch.ts";
 import type { Log } from "./create-log.ts";
 import { EventHub } from "./event-hub.ts";
 import { guardStore } from "./guard-store.ts";
@@ -112,12 +113,24 @@ async function compose(
   const files = await readNodeFiles(loaded, clock.now());
   const { me, manifest, signer } = files;
   refuseReduced(modules.engine.level, manifest);
+  const authorisation = authorisationOf(manifest);
   warnOfExpiry(files, clock, log);
   const hash = manifestHash(manifest);
   const dataDir = resolve(folder, config.node.data_dir);
   await makePrivateFolder(dataDir);
 
   const metrics = createMetrics();
+  const clocks = new ClockWatch({
+    clock,
+    began: () =>
+      log.warn(
+        "a peer's clock and this node's differ too much: check time synchronisation on both machines",
+        {
+          code: "clock-skew",
+          believedMs: config.consensus.clock_skew_ms,
+        },
+      ),
+  });
   const report = (cause: unknown): void => {
     if (stop.signal.aborted) return;
     metrics.error(isCairnError(cause) ? cause.code : "internal");
@@ -148,7 +161,7 @@ async function compose(
   });
   closers.push(() => engine.close());
 
-  const transportMetrics = createTransportMetrics(metrics.counters);
+  const transportMetrics = clocks.watched(createTransportMetrics(metrics.counters));
   const transport = createTcpTransport(
     {
       me,
@@ -184,7 +197,7 @@ async function compose(
     audit,
     courier,
     chain,
-    authorisation: authorisationOf(manifest),
+    authorisation,
     driver: initiatorDriver,
     engine,
     signer,
@@ -233,6 +246,7 @@ async function compose(
     storageWritable: writable,
     spendFacts: new SpendFactsCache(),
     primes: () => engine.primes(),
+    clockAgrees: clocks.agrees,
     chainOk: () => chain.health().healthy > 0,
     clock,
     random,

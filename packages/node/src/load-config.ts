@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { CairnError, type NodeConfig, nodeConfigSchema } from "@cairn/core";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { type ConfigKey, describeConfig } from "./describe-config.ts";
+import { readGuardedFile } from "./read-guarded-file.ts";
 
 /** Where settings come from, in rising order: the schema's defaults, the file, the environment, flags. */
 export interface ConfigSources {
@@ -26,7 +26,7 @@ type RawConfig = z.output<typeof rawConfigSchema>;
 
 /**
  * Reads and validates a node's configuration.
- * @throws CairnError `file-missing`; `config-invalid`, whose message names every key that is wrong, where its value came from,
+ * @throws CairnError `file-missing`, `file-mode` when others may write to it; `config-invalid`, whose message names every key that is wrong, where its value came from,
  *   and what it should be
  */
 export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> {
@@ -56,17 +56,9 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
 }
 
 async function readToml(file: string): Promise<RawConfig> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    throw new CairnError(
-      "file-missing",
-      `the configuration ${file} cannot be read; name another with --config FILE`,
-      { file },
-      { cause },
-    );
-  }
+  const text = (await readGuardedFile(file, "name another configuration with --config FILE")).toString(
+    "utf8",
+  );
   let raw: unknown;
   try {
     raw = parseToml(text);

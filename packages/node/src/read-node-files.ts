@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import {
   CairnError,
@@ -18,6 +17,7 @@ import {
 import { certificateFromPem, readKeyFile, verifyNodeCertificate } from "@cairn/pki";
 import { type Policy, policyHash, policySchema } from "@cairn/policy";
 import type { LoadedConfig } from "./load-config.ts";
+import { readGuardedFile } from "./read-guarded-file.ts";
 
 /** What a node's folder holds beside its database, read and checked against each other. */
 export interface NodeFiles {
@@ -38,6 +38,8 @@ export interface NodeFiles {
   /** PEM for the REST API, or null for plain HTTP. */
   readonly tls: { readonly certificate: Uint8Array; readonly key: Uint8Array } | null;
 }
+
+const WHERE = "put it there, or name another place in cairn.toml";
 
 type FileKey = keyof NodeConfig["files"];
 
@@ -110,12 +112,8 @@ export async function readNodeFiles({ config, folder }: LoadedConfig, now: numbe
   };
 }
 
-async function readPublic(file: string): Promise<Uint8Array> {
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw missing(file, cause);
-  }
+function readPublic(file: string): Promise<Uint8Array> {
+  return readGuardedFile(file, WHERE);
 }
 
 /** Files of mode 0600 alone. */
@@ -136,12 +134,7 @@ async function readSecret(file: string): Promise<Uint8Array> {
 }
 
 function missing(file: string, cause: unknown): CairnError {
-  return new CairnError(
-    "file-missing",
-    `${file} cannot be read; put it there, or name another place in cairn.toml`,
-    { file },
-    { cause },
-  );
+  return new CairnError("file-missing", `${file} cannot be read; ${WHERE}`, { file }, { cause });
 }
 
 function shaped<Schema extends Parameters<typeof decodeCanonical>[0]>(

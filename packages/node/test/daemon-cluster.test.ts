@@ -1,23 +1,10 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { test } from "node:test";
 import { CairnClient } from "@cairn/client";
 import { type KeygenRequest, manifestHash, signBody, verifyWalletRecord } from "@cairn/core";
 import { Daemon } from "./daemon-process.ts";
+import { freePorts } from "./free-ports.ts";
 import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
-
-/** Ports of loopback that nobody listens at. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const address = server.address();
-    if (typeof address === "object" && address !== null) ports.push(address.port);
-  }
-  for (const server of servers) await new Promise((resolve) => server.close(resolve));
-  return ports;
-}
 
 async function until<T>(ask: () => Promise<T>, done: (answer: T) => boolean): Promise<T> {
   for (;;) {

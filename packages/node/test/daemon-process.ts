@@ -16,9 +16,14 @@ export class Daemon {
   #errors = "";
   #wake: () => void = () => {};
 
-  constructor(entry: string, words: readonly string[]) {
+  /** @param limits shell commands that limit the process, such as `ulimit -f 100` */
+  constructor(entry: string, words: readonly string[], limits?: string) {
     const path = fileURLToPath(new URL(`../src/${entry}.ts`, import.meta.url));
-    this.process = spawn(process.execPath, [path, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+    const [command, ...parts] =
+      limits === undefined
+        ? [process.execPath, path, ...words]
+        : ["sh", "-c", `${limits}; exec "$0" "$@"`, process.execPath, path, ...words];
+    this.process = spawn(command ?? "", parts, { stdio: ["ignore", "pipe", "pipe"] });
     this.exit = once(this.process, "exit").then(([code]) => {
       this.#wake();
       return code;

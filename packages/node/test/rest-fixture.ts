@@ -83,6 +83,7 @@ export class RestFixture {
       events: node,
       store,
       storageWritable: () => true,
+      clockAgrees: () => true,
       spendFacts: new SpendFactsCache(),
       primes: async () => ({ ready: 3, target: 4, generating: true }),
       chainOk: () => true,

@@ -40,9 +40,10 @@ export function clusterHandlers(
     async health() {
       const stored = (await storageOk()) && modules.storageWritable();
       const up = usable();
+      const clockAgrees = modules.clockAgrees();
       const chainOk = modules.chainOk() && node.chain.tipHeight !== null;
       return {
-        status: stored && chainOk && up >= quorum ? "ok" : "degraded",
+        status: stored && chainOk && clockAgrees && up >= quorum ? "ok" : "degraded",
         node: me,
         cluster: manifest.cluster,
         version: modules.version,
@@ -52,6 +53,7 @@ export function clusterHandlers(
         peersTotal: total - 1,
         quorumReachable: up >= quorum,
         storage: stored ? "ok" : "failing",
+        clock: clockAgrees ? "ok" : "disagrees",
         chain: { ok: chainOk, tipHeight: node.chain.tipHeight },
       };
     },
