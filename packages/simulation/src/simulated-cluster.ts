@@ -67,7 +67,6 @@ export interface ClusterModules {
 export interface Sabotage {
   readonly store?: (store: NodeStore, node: NodeIndex) => NodeStore;
   readonly engine?: (engine: Engine, node: NodeIndex) => Engine;
-  readonly authorisation?: typeof quorumAuthorisation;
 }
 
 /** Several nodes in one process, under virtual time: real machines over memory twins of network, disks and chain. */
@@ -269,7 +268,7 @@ export class SimulatedCluster {
         audit,
         courier: liar?.overCourier(seen) ?? seen,
         chain: liar?.overChain(view) ?? view,
-        authorisation: sabotage?.authorisation ?? quorumAuthorisation,
+        authorisation: quorumAuthorisation,
         driver: initiatorDriver,
         engine,
         signer,

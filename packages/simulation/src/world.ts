@@ -56,7 +56,7 @@ export class World {
   readonly intents = new Map<IntentHash, KnownIntent>();
   readonly #disks: ReadonlyMap<NodeIndex, DiskModel>;
   readonly #byGrant = new Map<string, IntentHash>();
-  readonly #byTxid = new Map<Txid, IntentHash>();
+  readonly #byTxid = new Map<Txid, IntentHash[]>();
   /** When each intent's signatures were first seen whole. */
   readonly signed = new Map<IntentHash, number>();
   now = 0;
@@ -110,8 +110,11 @@ export class World {
     return [...this.disk(node).executions.values()].includes(grant);
   }
 
+  /** The intent whose transaction it is; of several around one transaction, the one that most approved. */
   intentOf(txid: Txid): IntentHash | null {
-    return this.#byTxid.get(txid) ?? null;
+    const all = this.#byTxid.get(txid) ?? [];
+    const most = Math.max(0, ...all.map((intent) => this.approvals(intent)));
+    return all.find((intent) => this.approvals(intent) === most) ?? null;
   }
 
   /** Approvals of one round that exist: those on honest disks, and the one that a hostile node can always make. */
@@ -212,6 +215,6 @@ export class World {
       destinations: body.outputs,
     });
     this.#byGrant.set(grantIdOf(row.intent), row.intent);
-    if (!this.#byTxid.has(row.txid)) this.#byTxid.set(row.txid, row.intent);
+    this.#byTxid.set(row.txid, [...(this.#byTxid.get(row.txid) ?? []), row.intent]);
   }
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { runSeeds } from "../src/run-seeds.ts";
 import { scenarioOf } from "../src/scenario.ts";
 import { simulate, simulateSeed } from "../src/simulate-seed.ts";
 import { payment, quietScenario } from "./quiet-scenario.ts";
@@ -22,4 +23,11 @@ test("the same seed gives the same trace, byte for byte, and another seed anothe
   assert.ok(first.trace.lines.length > 300, "the trace tells what happened");
   assert.equal(first.trace.lines.join("\n"), again.trace.lines.join("\n"));
   assert.notEqual(first.trace.digest(), (await simulateSeed(hostile + 1)).trace.digest());
+});
+
+test("a seed gives the same trace on a thread of its own, which made its keys itself", async () => {
+  const here = await simulateSeed(4);
+  const there: string[] = [];
+  await runSeeds([4], 1, ({ digest }) => void there.push(digest));
+  assert.deepEqual(there, [here.trace.digest()]);
 });

@@ -109,19 +109,23 @@ export const voidAll: Behaviour = ({ hostile, honest, plan, signer }) => {
 /** Believes of the chain what is not so: that nothing is ever spent, or known, or deep. */
 export const chainLies: Behaviour = ({ hostile, random }) => {
   const lie = random.below(3);
+  const lied = <T>(answer: T): T => {
+    hostile.lies += 1;
+    return answer;
+  };
   hostile.chain = (chain) => ({
     ...chain,
-    outspend: async (outpoint) => (lie === 0 ? { spent: false } : chain.outspend(outpoint)),
+    outspend: async (outpoint) => (lie === 0 ? lied({ spent: false }) : chain.outspend(outpoint)),
     transactionStatus: async (txid) => {
       if (lie !== 1) return chain.transactionStatus(txid);
-      return { state: "confirmed", blockHeight: 1, blockHash: "ab".repeat(32) };
+      return lied({ state: "confirmed", blockHeight: 1, blockHash: "ab".repeat(32) });
     },
     tip: async () => {
       const tip = await chain.tip();
-      return lie === 2 ? { ...tip, height: tip.height + 100 } : tip;
+      return lie === 2 ? lied({ ...tip, height: tip.height + 100 }) : tip;
     },
     broadcast: async () => {
-      throw new CairnError("chain-unavailable", "this node publishes nothing", {});
+      throw lied(new CairnError("chain-unavailable", "this node publishes nothing", {}));
     },
   });
 };

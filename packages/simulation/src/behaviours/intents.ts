@@ -86,3 +86,19 @@ export const twoIntents: Behaviour = (stage) => {
     return to > 2 ? { ...said, payload: encodeCanonical(second) } : null;
   };
 };
+
+/** Keeps each intent that it makes from another honest node, and approves them all: each limit is asked of another three. */
+export const spreadOverLimits: Behaviour = (stage) => {
+  const { hostile, honest } = stage;
+  const made: string[] = [];
+  hostile.rewrite = (to, said) => {
+    if (said.kind === "vote") return null;
+    if (said.kind !== "intent") return said;
+    const hash = intentHash(intentOf(said));
+    if (!made.includes(hash)) {
+      made.push(hash);
+      for (const other of honest) hostile.send(other, voteOf(stage, hash));
+    }
+    return to === honest[made.indexOf(hash) % honest.length] ? null : said;
+  };
+};

@@ -67,21 +67,22 @@ export const twoStarts: Behaviour = ({ hostile, signer, random }) => {
 
 /** As initiator names other presignatures to one signer than to the rest. */
 export const mixedPresignatures: Behaviour = ({ hostile, signer }) => {
-  const seen: PresignatureId[] = [];
-  hostile.rewrite = (to, said) => {
-    if (said.kind !== "proposal") return said;
+  const seen = new Set<PresignatureId>();
+  const proposalIn = (said: PeerMessage): Proposal | null => {
+    if (said.kind !== "proposal") return null;
     const decoded = decodeSessionMessage("proposal", said.payload);
-    if (decoded.kind !== "proposal" || decoded.signed.body.items === null) return said;
-    const { body } = decoded.signed;
-    const items = (body.items ?? []) as PresignatureId[];
-    const earlier = seen.filter((id) => !items.includes(id));
-    seen.push(...items.filter((id) => !seen.includes(id)));
-    if (to % 2 === 0 || earlier.length < items.length) return said;
-    const signed = signBody(
-      "cairn/proposal/v1",
-      { ...body, items: earlier.slice(-items.length) } as Proposal,
-      signer,
-    );
+    if (decoded.kind !== "proposal" || decoded.signed.body.purpose !== "sign") return null;
+    for (const id of decoded.signed.body.items ?? []) seen.add(id);
+    return decoded.signed.body;
+  };
+  hostile.hear = (_, said) => void proposalIn(said);
+  hostile.rewrite = (to, said) => {
+    const proposal = proposalIn(said);
+    const items = proposal?.items ?? [];
+    const others = [...seen].filter((id) => !items.includes(id));
+    if (proposal === null || items.length === 0 || to % 2 === 0 || others.length < items.length) return said;
+    const body: Proposal = { ...proposal, items: others.slice(-items.length) };
+    const signed = signBody("cairn/proposal/v1", body, signer);
     return { ...said, payload: encodeSessionMessage({ kind: "proposal", signed }) };
   };
 };

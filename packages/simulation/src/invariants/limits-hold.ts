@@ -13,7 +13,7 @@ const SKEW_MS = 10_000;
 
 /**
  * No honest node approves more than its policy allows, counted anew from what it voted for; and what is signed of all requests together
- * is not more either.
+ * is not more than honest nodes could approve so.
  */
 export function limitsHold(): Invariant {
   const held = new Map<NodeIndex, Map<LineageId, Held>>();
@@ -69,7 +69,7 @@ function approve(
   return null;
 }
 
-/** What was signed of all requests against the limit of 24 hours. */
+/** What was signed of all requests against what honest nodes together may approve in 24 hours. */
 function overpaid(world: World, judged: Set<IntentHash>, paid: Map<LineageId, bigint>): string | null {
   for (const hash of world.signed.keys()) {
     const intent = world.intents.get(hash);
@@ -81,5 +81,11 @@ function overpaid(world: World, judged: Set<IntentHash>, paid: Map<LineageId, bi
   const limit = world.plan.policy.rolling24hMaxSats;
   if (limit === null) return null;
   const sum = [...paid.values()].reduce((total, amount) => total + amount, 0n);
-  return sum > limit ? `${sum} sat were signed in 24 hours; the limit is ${limit}` : null;
+  // Quorums of different payments need not share an honest node: each payment takes t − f honest approvals out of (n − f) limits.
+  const { members, manifest } = world.plan;
+  const liars = world.hostile === null ? 0 : 1;
+  const honest = BigInt(members.length - liars);
+  const each = BigInt(manifest.threshold - liars);
+  if (sum * each <= limit * honest) return null;
+  return `${sum} sat were signed in 24 hours; ${honest} honest nodes with a limit of ${limit} each can't approve so much`;
 }
