@@ -48,6 +48,12 @@ export class Checker {
     this.#ask((invariant) => invariant.end?.(this.world, facts) ?? null);
   }
 
+  /** A run that never comes to an end. */
+  endless(steps: number): void {
+    const message = `after ${steps} steps there is still something to do at this moment`;
+    this.complaint ??= { invariant: "every-request-ends", message, at: this.world.now };
+  }
+
   #ask(judge: (invariant: Invariant) => string | null): void {
     if (this.complaint !== null) return;
     for (const invariant of this.#invariants) {

@@ -150,7 +150,7 @@ class Run {
         if (await this.#isOver()) return;
       }
       this.#steps += 1;
-      if (this.#steps > MOST_STEPS) throw new Error(`the run does not end: ${MOST_STEPS} steps`);
+      if (this.#steps > MOST_STEPS) this.#checker.endless(this.#steps);
       await settle(this.#modules.busy);
       while (this.#restarts.length > 0) await this.#examine(this.#restarts.shift());
     }
@@ -212,7 +212,7 @@ class Run {
         void this.#cluster.stop(operation.node, operation.restartMs);
         return;
       case "disk":
-        return this.#cluster.planFault(operation.node, operation, operation.restartMs);
+        return this.#cluster.planFault(operation.node, operation);
       case "slow-disks":
         return this.#cluster.setDiskDelay(operation.delayMs);
       case "partition":

@@ -25,6 +25,8 @@ export interface DiskPlan {
   fault: MemoryFault;
   /** How many commits in a row it strikes. */
   times: number;
+  /** How long after the end of its process the node starts again. */
+  readonly restartMs: number;
 }
 
 /** What of a node outlives its processes. */
@@ -78,7 +80,6 @@ export class SimulatedCluster {
   readonly honest: readonly NodeIndex[];
   readonly #machines: ReadonlyMap<NodeIndex, Machine>;
   readonly #modules: ClusterModules;
-  #restartMs: number | null = null;
   #overtaking = 0;
 
   constructor(modules: ClusterModules) {
@@ -127,9 +128,8 @@ export class SimulatedCluster {
     this.#overtaking = share;
   }
 
-  planFault(node: NodeIndex, fault: DiskPlan, restartMs: number): void {
+  planFault(node: NodeIndex, fault: DiskPlan): void {
     this.#machine(node).faults.push({ ...fault });
-    this.#restartMs = restartMs;
   }
 
   skew(node: NodeIndex, skewMs: number): void {
@@ -320,7 +320,7 @@ export class SimulatedCluster {
     else plan.in = 1;
     if (plan.fault !== "full") {
       life.alive = false;
-      this.#modules.time.after(0, () => this.crash(node, this.#restartMs ?? 1_000));
+      this.#modules.time.after(0, () => this.crash(node, plan.restartMs));
     }
     return plan.fault;
   }
