@@ -183,7 +183,7 @@ function startsOf({ samples, near = [] }: Decoder): readonly Uint8Array[] {
 function inputsOf(decoder: Decoder): fc.Arbitrary<Uint8Array> {
   const { form } = decoder;
   const samples = startsOf(decoder);
-  const edit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(8), fc.nat(0xffff), fc.nat(255), fc.nat(40));
+  const edit: fc.Arbitrary<Edit> = fc.tuple(fc.nat(9), fc.nat(0xffff), fc.nat(255), fc.nat(40));
   const spoilt = fc
     .tuple(
       fc.nat(samples.length - 1),
@@ -234,6 +234,12 @@ function edited(bytes: Uint8Array, donor: Uint8Array, [kind, place, value, lengt
       return joined(head, donor.subarray(place % (donor.length + 1)).subarray(0, length), tail);
     case 7: // a byte of those that have a meaning
       return joined(head, Uint8Array.of(notable[value % notable.length] ?? 0), tail.subarray(1));
+    case 8: // a length in a longer form than need be: CompactSize, or CBOR
+      return joined(
+        head,
+        value % 2 === 0 ? Uint8Array.of(0xfd, tail[0] ?? 0, 0) : Uint8Array.of(0x18, tail[0] ?? 0),
+        tail.subarray(1),
+      );
     default: // a long length
       return joined(head, new Uint8Array(4).fill(value), tail.subarray(4));
   }
