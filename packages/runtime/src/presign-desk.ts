@@ -54,6 +54,8 @@ export class PresignDesk {
   readonly #options: PresignDeskOptions;
   readonly #modules: PresignDeskModules;
   readonly #pending: PendingPresignatures;
+  /** Jobs of the sessions that live here. */
+  readonly #running = new Map<SessionId, PresignJob>();
   #timer: Timer | null = null;
   #planning: Promise<void> | null = null;
   #closed = false;
@@ -200,7 +202,7 @@ export class PresignDesk {
         signed,
         this.#facts(this.#options.me, job),
       );
-      if (verdict.verdict !== "accept") return;
+      if (verdict.verdict !== "accept" || this.#isRunning(job)) return;
       batch.assign(this.#modules.ledger, verdict.ledger);
       this.#open(batch, row, signed, job, null);
     });
@@ -215,14 +217,27 @@ export class PresignDesk {
       if (!isCairnError(error)) throw error;
       return { code: "not-found" as const, message: error.message };
     }
+    if (row.protocol !== "cggmp24") {
+      return { code: "wrong-state" as const, message: "the key's protocol has no presignatures" };
+    }
     if (!isLawfulJob(this.#key(row), job, this.#modules.clock.now(), inventory)) {
       return { code: "subset-invalid" as const, message: "the job is not one that this node takes part in" };
+    }
+    if (this.#isRunning(job)) {
+      return { code: "limit-exceeded" as const, message: "these signers make presignatures of the key now" };
     }
     const verdict = this.#modules.driver.judge(this.#modules.ledger.value, signed, this.#facts(from, job));
     if (verdict.verdict === "refuse") return { code: verdict.code, message: verdict.message };
     batch.assign(this.#modules.ledger, verdict.ledger);
     if (verdict.verdict === "accept") this.#open(batch, row, signed, job, signed);
     return null;
+  }
+
+  /** One job of a key and signer set at a time: presigning costs every signer seconds of work, and any signer may ask for it. */
+  #isRunning(job: PresignJob): boolean {
+    return [...this.#running.values()].some(
+      ({ keyId, signers }) => keyId === job.keyId && signers.join() === job.signers.join(),
+    );
   }
 
   #open(
@@ -234,6 +249,7 @@ export class PresignDesk {
   ): void {
     if (row.sealedShare === null)
       throw new CairnError("wrong-state", "the key has no share here", { keyId: row.keyId });
+    batch.put(this.#running, signed.body.sessionId, job);
     const work: SessionWork = {
       kind: "engine",
       spec: {
@@ -260,11 +276,13 @@ export class PresignDesk {
       progress: () => {},
       finished: (batch, result) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
+        batch.remove(this.#running, session);
         if (result.kind === "engine" && result.result.kind === "cggmp24-presign")
           this.#pending.add(batch, job, session, result.execution, result.result);
       },
       ended: (batch, end) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
+        batch.remove(this.#running, session);
         batch.audit("presigning-failed", session, { code: end.code, excluded: end.excluded.join(",") });
       },
     };

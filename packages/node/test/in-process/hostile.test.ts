@@ -39,6 +39,7 @@ import {
 import { InProcessCluster, type InProcessNode } from "./cluster.ts";
 import { hostileMessage } from "./hostile-message.ts";
 import { HostileNode } from "./hostile-node.ts";
+import { floodPresigning } from "./hostile-presigning.ts";
 import { HostileScene } from "./hostile-scene.ts";
 import { hostileVote } from "./hostile-vote.ts";
 
@@ -501,6 +502,20 @@ test("proposals out of turn, for other subsets and for unknown grants are refuse
       refused.filter(({ data }) => data.code === "not-initiator").every(({ data }) => data.from === 5),
     );
     scene.assertHonestUnbanned();
+  });
+});
+
+test("proposals to make presignatures of a FROST key are refused before any work", async () => {
+  await HostileScene.run(async (scene) => {
+    floodPresigning(scene, [1, 2, 3, 5] as NodeIndex[], 64);
+    await scene.eventually(
+      async () => (await scene.audited("proposal-refused")).length >= 3 * 64,
+      "not all was refused",
+    );
+    const opened = (await scene.audited("session-opened")).filter(({ data }) => data.purpose === "presign");
+    assert.deepEqual(opened, []);
+    scene.assertHonestUnbanned();
+    await scene.pay(1);
   });
 });
 
