@@ -23,7 +23,13 @@ import {
   type ViolationRow,
   type WalletRecord,
 } from "@cairn/core";
-import { InProcessCluster, type InProcessClusterOptions, type InProcessNode } from "./cluster.ts";
+import { createMemoryEngine } from "@cairn/signing/memory-engine";
+import {
+  InProcessCluster,
+  type InProcessClusterOptions,
+  type InProcessNode,
+  type Tampering,
+} from "./cluster.ts";
 import { HostileNode } from "./hostile-node.ts";
 import { ReleasedPartials } from "./released-partials.ts";
 
@@ -62,9 +68,11 @@ export class HostileScene {
       readonly coins?: number;
       /** Pays all coins to one address, so that presignatures of one path serve them. */
       readonly samePath?: boolean;
+      /** Gives every node the engine's twin without cryptography: ECDSA in seconds, where the protocol itself is not the point. */
+      readonly twin?: boolean;
     } = {},
   ): Promise<void> {
-    const { protocol = "frost", coins = 4, samePath = false, ...rest } = options;
+    const { protocol = "frost", coins = 4, samePath = false, twin = false, ...rest } = options;
     const hostile = new HostileNode(5);
     const partials = new ReleasedPartials();
     const cluster = await InProcessCluster.start({
@@ -76,8 +84,14 @@ export class HostileScene {
       },
       attempts: { slotMs: 500, patienceMs: 500 },
       ...rest,
-      tampering: (index) =>
-        hostile.tampering(index) ?? { courier: (courier) => partials.over(index, courier) },
+      tampering: (index) => {
+        const tampering: Tampering = hostile.tampering(index) ?? {
+          courier: (courier) => partials.over(index, courier),
+        };
+        if (!twin) return tampering;
+        const engine = createMemoryEngine({ seed: Uint8Array.of(index) });
+        return { ...tampering, engine: () => tampering.engine?.(engine) ?? engine };
+      },
     });
     try {
       const record = await cluster.makeWallet(protocol);
