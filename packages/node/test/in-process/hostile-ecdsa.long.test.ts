@@ -264,6 +264,14 @@ test("an initiator that names different presignatures to different signers has n
       "the session did not fail at its honest signers",
       20_000,
     );
+    const ends = (await scene.audited("session-failed"))
+      .filter(({ subject }) => subject === toldOf(hostile.index).sessionId)
+      .map(({ data }) => data.failure);
+    assert.deepEqual(
+      new Set(ends),
+      new Set(["peer-disagrees"]),
+      "the Starts were judged, not waited for in vain",
+    );
     await scene.signed(hash, 90_000);
 
     scene.assertHonestUnbanned();
