@@ -133,8 +133,9 @@ export class SpendDesk {
     }
     this.#restored.clear();
     for (const { row, voiding } of this.#live.all()) {
-      if (row.certificate === null || row.signedTx !== null || voiding) continue;
-      this.#modules.certified(row.intent);
+      if (row.certificate === null) continue;
+      this.#voting.remind(row.intent);
+      if (row.signedTx === null && !voiding) this.#modules.certified(row.intent);
     }
   }
 

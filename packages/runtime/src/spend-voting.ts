@@ -4,6 +4,7 @@ import {
   FIRST_ROUND,
   grantIdOf,
   mayVoid,
+  type SignedVoid,
   signVoid,
   signVote,
   step,
@@ -145,7 +146,7 @@ export class SpendVoting {
           for (const loser of effect.losers) this.#feed(loser, { kind: "displaced", by: hash });
         });
       case "dead":
-        return this.#dead(batch, hash);
+        return this.#dead(batch, hash, effect.voids);
       case "violation":
         return this.#modules.violation(batch, effect, hash);
       case "round":
@@ -232,16 +233,38 @@ export class SpendVoting {
       ...metadata,
       timings: { ...metadata.timings, certified: now - createdAt },
     }));
-    batch.afterwards(() => this.#modules.certified(hash));
+    batch.afterwards(() => {
+      this.remind(hash);
+      this.#modules.certified(hash);
+    });
+  }
+
+  /** Hands a certified intent, in a while, to members of whom no vote is seen until then: its receiver may have kept it from them. */
+  remind(hash: IntentHash): void {
+    const { clock, live, loop } = this.#modules;
+    clock.after(this.#options.recheckMs, () => {
+      this.#later(
+        loop.run((batch) => {
+          const current = live.get(hash);
+          if (current === undefined) return;
+          const rounds = [...current.voting.tally.votes.values()];
+          this.#relay(
+            batch,
+            hash,
+            this.#others.filter((node) => !rounds.some((round) => round.has(node))),
+          );
+        }),
+      );
+    });
   }
 
   /**
    * Hands an intent that finds no quorum to all: its receiver may have kept it from some, whose votes would settle it, or whose
    * voids would free what it holds.
    */
-  #relay(batch: Batch, hash: IntentHash): void {
+  #relay(batch: Batch, hash: IntentHash, to: readonly NodeIndex[] = this.#others): void {
     const { intentBody } = this.#modules.live.of(hash).row;
-    batch.post(this.#others, `intent/${hash}`, peerMessage("intent", intentBody));
+    batch.post(to, `intent/${hash}`, peerMessage("intent", intentBody));
   }
 
   /** Signs `Void` where this node never released a partial for the spend, nor may have. */
@@ -255,7 +278,13 @@ export class SpendVoting {
       partialPossible: sessions.some((session) => session.execution !== null),
       sessionLive: this.#modules.signing(hash),
     };
-    if (!mayVoid(part)) return;
+    if (!mayVoid(part)) {
+      // A session that ends before its execution leaves nothing behind that could make the spend valid: ask again.
+      if (part.sessionLive && !part.partialPossible) {
+        this.#modules.clock.after(this.#options.recheckMs, () => this.#later(this.#void(hash)));
+      }
+      return;
+    }
     await loop.run((batch) => {
       const current = live.get(hash);
       if (current === undefined || current.voting.tally.voids.has(me)) return;
@@ -270,7 +299,13 @@ export class SpendVoting {
     });
   }
 
-  #dead(batch: Batch, hash: IntentHash): void {
+  #dead(batch: Batch, hash: IntentHash, voids: readonly SignedVoid[]): void {
+    // Whoever signed one of the voids may have told it to some only; all must come to the same end.
+    for (const signed of voids) {
+      const { node } = signed.body;
+      if (node === this.#options.me) continue;
+      batch.post(this.#others, `void/${hash}/${node}`, peerMessage("void", encodeCanonical(signed)));
+    }
     this.#modules.claims.free(batch, hash);
     batch.audit("intent-dead", hash);
     this.#modules.live.remove(batch, hash);
