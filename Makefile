@@ -4,7 +4,7 @@ PATH := $(CURDIR)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test test-long check format licences clean
+.PHONY: help setup ready build demo test test-long bench check format licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: build ## the fast tests (minutes)
 
 test-long: build ## the long tests, resumable (SHARD=name for one of them, FRESH=1 to start over)
 	@$(NODE) scripts/run-tests.ts --long $(if $(SHARD),--shard $(SHARD)) $(if $(FRESH),--fresh)
+
+bench: build ## measure: ratios to bench.json, a table here (QUICK=1 for a short run, ONLY=idle for a section)
+	@$(NODE) bench/main.ts
 
 check: ready ## format, lint, types, layers, licences, advisories, docs
 	@$(NODE) scripts/check.ts

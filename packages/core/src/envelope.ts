@@ -82,6 +82,18 @@ export class SealingKey {
   }
 }
 
+const recipientKeys = new Map<X25519PublicKey, webcrypto.CryptoKey>();
+const RECIPIENT_KEYS_LIMIT = 256;
+
+async function recipientKey(recipient: X25519PublicKey): Promise<webcrypto.CryptoKey> {
+  const known = recipientKeys.get(recipient);
+  if (known !== undefined) return known;
+  const key = await suite.kem.deserializePublicKey(toArrayBuffer(fromHex(recipient)));
+  if (recipientKeys.size >= RECIPIENT_KEYS_LIMIT) recipientKeys.clear();
+  recipientKeys.set(recipient, key);
+  return key;
+}
+
 /** Seals `payload` to the recipient and signs the whole. */
 export async function sealEnvelope(
   header: EnvelopeHeader,
@@ -89,7 +101,7 @@ export async function sealEnvelope(
   recipient: X25519PublicKey,
   signer: Signer,
 ): Promise<Uint8Array> {
-  const recipientPublicKey = await suite.kem.deserializePublicKey(toArrayBuffer(fromHex(recipient)));
+  const recipientPublicKey = await recipientKey(recipient);
   const sender = await suite.createSenderContext({ recipientPublicKey, info: toArrayBuffer(HPKE_INFO) });
   const ciphertext = new Uint8Array(
     await sender.seal(toArrayBuffer(payload), toArrayBuffer(encodeCanonical(header))),

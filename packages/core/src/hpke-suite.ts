@@ -41,6 +41,7 @@ export function keyPairOf(privateKey: KeyObject): CryptoKeyPair {
 class SyncHkdf extends HkdfSha256 {
   /** What labeledExtract made, by label and input: in base mode they are public and the same in every message. */
   readonly #extracted = new Map<string, ArrayBuffer>();
+  readonly #scheduled = new WeakMap<Bytes, { readonly ikm: Bytes; readonly key: Uint8Array }>();
 
   override async labeledExtract(salt: Bytes, label: Uint8Array, ikm: Uint8Array): Promise<ArrayBuffer> {
     const name = [viewOf(salt), label, ikm].map((part) => Buffer.from(part).toString("hex")).join();
@@ -65,7 +66,16 @@ class SyncHkdf extends HkdfSha256 {
     info: Bytes,
     length: number,
   ): Promise<ArrayBuffer> {
-    return bufferOf(expand(sha256, extract(sha256, viewOf(ikm), viewOf(salt)), viewOf(info), length));
+    return bufferOf(expand(sha256, this.#pseudorandomKey(salt, ikm), viewOf(info), length));
+  }
+
+  /** The key schedule expands one pseudorandom key three times; it is forgotten with the shared secret that it comes from. */
+  #pseudorandomKey(salt: Bytes, ikm: Bytes): Uint8Array {
+    const known = salt.byteLength === 0 ? undefined : this.#scheduled.get(salt);
+    if (known?.ikm === ikm) return known.key;
+    const key = extract(sha256, viewOf(ikm), viewOf(salt));
+    if (salt.byteLength > 0) this.#scheduled.set(salt, { ikm, key });
+    return key;
   }
 }
 

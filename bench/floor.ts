@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { clusterIdSchema, type NodeIndex, nodeIndexSchema, systemClock } from "@cairn/core";
+import { openSqliteStore } from "@cairn/storage";
+import { TcpNetwork } from "../packages/transport/test/tcp-network.ts";
+import { median } from "./spread.ts";
+
+export type PaymentKind = "frost" | "ecdsaCold" | "ecdsaStocked";
+
+/** What a payment cannot go below: its parts, each measured alone in this run. */
+export interface Floor {
+  readonly roundTripMs: number;
+  readonly commitMs: number;
+  /** Messages one after another: intent, vote, proposal, Ack, Start, then the rounds of the protocol. */
+  readonly hops: number;
+  /** Durable writes one after another: intent, vote, certificate, attempt, and the execution's id or the burn. */
+  readonly commits: number;
+  /** Threshold cryptography of all parties, spread over the cores that they share. */
+  readonly cryptographyMs: number;
+  readonly totalMs: number;
+}
+
+/** Threshold cryptography of one signature, in milliseconds: of one party, and of all together. */
+export interface Cryptography {
+  readonly party: number;
+  readonly all: number;
+}
+
+const SAMPLES = 400;
+const CONTROL_HOPS = 5;
+const COMMITS = 5;
+
+const rounds: Readonly<Record<PaymentKind, number>> = { frost: 2, ecdsaCold: 5, ecdsaStocked: 1 };
+
+export async function measureFloor(
+  kind: PaymentKind,
+  { party, all }: Cryptography,
+  cores: number,
+): Promise<Floor> {
+  const roundTripMs = await roundTrip();
+  const commitMs = await commit();
+  const cryptographyMs = Math.max(party, all / cores);
+  const hops = CONTROL_HOPS + rounds[kind];
+  const totalMs = (hops / 2) * roundTripMs + COMMITS * commitMs + cryptographyMs;
+  return { roundTripMs, commitMs, hops, commits: COMMITS, cryptographyMs, totalMs };
+}
+
+/** Median time of 1 KiB and its echo between two nodes over mutual TLS on loopback. */
+async function roundTrip(): Promise<number> {
+  const network = await TcpNetwork.open();
+  const limits = { rate: { framesPerSecond: 1e6, bytesPerSecond: 1e10 } };
+  const [one, two] = [1, 2].map((index) => nodeIndexSchema.parse(index)) as [NodeIndex, NodeIndex];
+  const [here, there] = [network.tcp(one, { limits }), network.tcp(two, { limits })];
+  let echoed = () => {};
+  const up = Promise.withResolvers<void>();
+  try {
+    await there.start({ frame: (from, frame) => there.send(from, frame), peer: () => {} });
+    await here.start({
+      frame: async () => echoed(),
+      peer: (status) => {
+        if (status.node === two && status.up) up.resolve();
+      },
+    });
+    await up.promise;
+    const payload = new Uint8Array(1024);
+    const times: number[] = [];
+    for (let sample = 0; sample < SAMPLES; sample += 1) {
+      const began = performance.now();
+      await new Promise<void>((resolve, reject) => {
+        echoed = resolve;
+        here.send(two, payload).catch(reject);
+      });
+      times.push(performance.now() - began);
+    }
+    return median(times.slice(SAMPLES / 4));
+  } finally {
+    await network.close();
+  }
+}
+
+/** Median time of one commit of the node's store, alone. */
+async function commit(): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "cairn-bench-"));
+  const store = await openSqliteStore(
+    {
+      path: join(folder, "node.db"),
+      cluster: clusterIdSchema.parse("1".padStart(64, "0")),
+      node: nodeIndexSchema.parse(1),
+    },
+    { clock: systemClock },
+  );
+  try {
+    const value = new Uint8Array(600);
+    const times: number[] = [];
+    for (let sample = 0; sample < SAMPLES; sample += 1) {
+      const began = performance.now();
+      await store.commit([{ write: "meta", key: `key ${sample % 50}`, value }]);
+      times.push(performance.now() - began);
+    }
+    return median(times.slice(SAMPLES / 4));
+  } finally {
+    await store.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}

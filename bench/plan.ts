@@ -1,0 +1,46 @@
+/** How much is measured: `QUICK=1` for minutes, the whole for the targets. */
+export interface Plan {
+  readonly quick: boolean;
+  /** Rounds of every pair of engine session and bare crate. */
+  readonly pairs: number;
+  /** Safe primes that the protocol crate's own generator searches for. */
+  readonly barePrimes: number;
+  /** Samples of every row of the table of speeds. */
+  readonly samples: number;
+  readonly paymentsCold: number;
+  readonly paymentsStocked: number;
+  /** Payments that are asked for at the same moment. */
+  readonly atOnce: readonly number[];
+  readonly sustainedMs: number;
+  readonly idleMs: number;
+  /** Transactions of the memory measurement, first and last look. */
+  readonly transactions: readonly [number, number];
+}
+
+export function planOf(environment: NodeJS.ProcessEnv): Plan {
+  return environment.QUICK === "1"
+    ? {
+        quick: true,
+        pairs: 2,
+        barePrimes: 8,
+        samples: 5,
+        paymentsCold: 3,
+        paymentsStocked: 8,
+        atOnce: [8],
+        sustainedMs: 10_000,
+        idleMs: 10_000,
+        transactions: [100, 2_000],
+      }
+    : {
+        quick: false,
+        pairs: 4,
+        barePrimes: 6,
+        samples: 15,
+        paymentsCold: 10,
+        paymentsStocked: 24,
+        atOnce: [8, 64],
+        sustainedMs: 60_000,
+        idleMs: 60_000,
+        transactions: [100, 10_000],
+      };
+}
