@@ -366,6 +366,7 @@ function cliPage(): string {
     signal: new AbortController().signal,
     pollMs: 1,
     confirm: null,
+    questions: null,
     runDaemon: async () => 0,
   });
   const commands = leafCommands(program);

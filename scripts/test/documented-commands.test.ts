@@ -35,6 +35,7 @@ test("every cairn command that the documents show exists, with each of its optio
     signal: new AbortController().signal,
     pollMs: 1000,
     confirm: null,
+    questions: null,
     runDaemon: async () => 0,
   });
   const readme = readFileSync(join(root, "README.md"), "utf8");

@@ -1,4 +1,5 @@
 import type { Clock, Random } from "@cairn/core";
+import type { Questions } from "./questions.ts";
 
 /** Where text goes. */
 export interface TextSink {
@@ -21,6 +22,8 @@ export interface CliModules {
   readonly pollMs: number;
   /** Asks a yes-or-no question; null where nobody can answer. */
   readonly confirm: ((question: string) => Promise<boolean>) | null;
+  /** Asks a person for what a command needs; null where nobody can answer. */
+  readonly questions: Questions | null;
   /** Runs `file` with Node until it ends, passing signals on; resolves to its exit code. */
   runDaemon(file: string, args: readonly string[]): Promise<number>;
 }

@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { daemonLaunch, systemClock, systemRandom } from "@cairn/core";
-import { confirm, isCancel } from "@clack/prompts";
+import { CairnError, daemonLaunch, systemClock, systemRandom } from "@cairn/core";
+import { confirm, isCancel, select, text } from "@clack/prompts";
 import type { TextSink } from "./cli-modules.ts";
+import type { Questions } from "./questions.ts";
 import { runCli } from "./run-cli.ts";
 
 /** Time between two looks at what is waited for. */
@@ -29,6 +30,30 @@ function sink(stream: NodeJS.WriteStream): TextSink {
 async function ask(question: string): Promise<boolean> {
   const answer = await confirm({ message: question, initialValue: false, output: process.stderr });
   return !isCancel(answer) && answer;
+}
+
+const questions: Questions = {
+  async text(message, initial, problem) {
+    const answer = await text({
+      message,
+      initialValue: initial,
+      validate: (value) => problem(value ?? ""),
+      output: process.stderr,
+    });
+    return given(answer);
+  },
+  async choose(message, choices) {
+    const options = choices.map(({ value, hint }) => ({ value: String(value), label: value, hint }));
+    const answer = given(await select({ message, options, output: process.stderr }));
+    const chosen = choices.find(({ value }) => value === answer);
+    if (chosen === undefined) throw new CairnError("internal", "an answer that was not offered");
+    return chosen.value;
+  },
+};
+
+function given(answer: string | symbol): string {
+  if (typeof answer === "string") return answer;
+  throw new CairnError("closed", "nothing was made; run the command again to begin anew");
 }
 
 async function runDaemon(file: string, args: readonly string[]): Promise<number> {
@@ -67,5 +92,6 @@ process.exitCode = await runCli(process.argv.slice(2), {
   signal: interrupted.signal,
   pollMs: POLL_MS,
   confirm: process.stdin.isTTY && process.stderr.isTTY ? ask : null,
+  questions: process.stdin.isTTY && process.stderr.isTTY ? questions : null,
   runDaemon,
 });

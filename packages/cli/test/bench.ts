@@ -84,6 +84,7 @@ export async function runCairn(
     signal: new AbortController().signal,
     pollMs: 20,
     confirm: null,
+    questions: null,
     runDaemon: async () => 0,
     ...change,
   });

@@ -48,6 +48,7 @@ test("every command's help has a description and an example that begins with cai
     signal: new AbortController().signal,
     pollMs: 1,
     confirm: null,
+    questions: null,
     runDaemon: async () => 0,
   });
   const commands = leaves(program);

@@ -5,6 +5,7 @@ import { parseAmount } from "../amount.ts";
 import { readCliConfig, writeCliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
 import { fileCode, fileFailure } from "../file-failure.ts";
+import { askCluster } from "../init/ask-cluster.ts";
 import type { PolicyLimits } from "../init/policy-limits.ts";
 import { type InitialisedCluster, initCluster } from "../init-cluster.ts";
 import { addCeremonyCommands } from "./ceremony-commands.ts";
@@ -35,7 +36,9 @@ export function addInitCommands(program: Command, context: CommandContext): void
   init
     // A command of its own, since its options share names with those of the others.
     .command("local", { isDefault: true })
-    .description("the whole cluster on this machine; what `cairn init` does by itself")
+    .description(
+      "the whole cluster on this machine; what `cairn init` does by itself. On a terminal, without --network and --chain, it asks",
+    )
     .option("--dir <folder>", "folder to make", "cairn-cluster")
     .addOption(new Option("--network <network>", "Bitcoin network").choices(networkSchema.options))
     .option("--nodes <n>", "number of nodes", wholeNumber(2, 64), 5)
@@ -64,8 +67,16 @@ export function addInitCommands(program: Command, context: CommandContext): void
         "cairn init --network signet --nodes 5 --threshold 4 --chain https://esplora.example --max-per-day 0.1btc",
       ),
     )
-    .action(async (options: InitOptions) => initOneMachine(context, options));
+    .action(async (options: InitOptions) => initOneMachine(context, await complete(context, options)));
   addCeremonyCommands(init, context);
+}
+
+/** Asks for the cluster where nothing was said of it and somebody sits at the terminal. */
+async function complete({ modules, output }: CommandContext, options: InitOptions): Promise<InitOptions> {
+  if (options.network !== undefined || options.chain !== undefined) return options;
+  if (modules.questions === null || output.json) return options;
+  const { maxPerDay, ...asked } = await askCluster(modules.questions, options.dir);
+  return { ...options, ...asked, ...(maxPerDay === undefined ? {} : { maxPerDay }) };
 }
 
 async function initOneMachine(context: CommandContext, options: InitOptions): Promise<void> {
