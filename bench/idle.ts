@@ -6,12 +6,16 @@ import type { Entry } from "./report.ts";
 import { spreadOf } from "./spread.ts";
 
 const SECTION = "idle node";
-const MEBIBYTE = 1024 * 1024;
-const RSS_MOST = 150 * MEBIBYTE;
+const MEGABYTE = 1e6;
+const RSS_MOST = 150 * MEGABYTE;
 const PROCESSOR_MOST = 0.01;
 const COIN_SATS = 1_000_000n;
 const PAYMENTS = 4;
 const LIMIT_MS = 240_000;
+const LOOK_MS = 3_000;
+/** Share of a core, for all daemons together, below which a look finds them quiet. */
+const QUIET = 0.15;
+const QUIET_LOOKS = 5;
 
 /**
  * What a daemon holds and does when there is nothing to do: five of them with an ECDSA and a FROST key (reduced level), stocked, after a few
@@ -36,6 +40,7 @@ export async function idle(plan: Plan): Promise<readonly Entry[]> {
         const txid = await owner.submit((at % 5) + 1, owner.spendRequest(wallet, [to]));
         await owner.published(txid, LIMIT_MS);
       }
+      cluster.chain.faucet.mine(1);
     }
     await rested(cluster.running.map(({ pid }) => pid));
     const began = performance.now();
@@ -52,10 +57,10 @@ export async function idle(plan: Plan): Promise<readonly Entry[]> {
       {
         section: SECTION,
         what: "resident memory",
-        partner: "150 MiB",
+        partner: "150 MB",
         ratio: spreadOf(sizes.map((size) => size / RSS_MOST)),
         target: { most: 1 },
-        note: `${sizes.map((size) => Math.round(size / MEBIBYTE)).join(", ")} MiB at five nodes, two keys, ${2 * PAYMENTS} payments`,
+        note: `${sizes.map((size) => Math.round(size / MEGABYTE)).join(", ")} MB at five nodes, two keys, ${2 * PAYMENTS} payments`,
       },
       {
         section: SECTION,
@@ -71,17 +76,19 @@ export async function idle(plan: Plan): Promise<readonly Entry[]> {
   }
 }
 
-/** Waits until refilling and following the chain are over. */
+/** Waits until refilling and following the chain are over: quiet through several looks, since sessions pause between attempts. */
 async function rested(pids: readonly number[]): Promise<void> {
+  const spent = async () =>
+    (await Promise.all(pids.map(processorSeconds))).reduce((total, seconds) => total + seconds, 0);
+  let quiet = 0;
   let share = 1;
   await until(
     async () => {
-      const spent = () => Promise.all(pids.map(processorSeconds));
       const before = await spent();
-      await sleep(3_000);
-      const after = await spent();
-      share = after.reduce((total, seconds, at) => total + seconds - (before[at] ?? 0), 0) / 3;
-      return share < 0.15 ? true : null;
+      await sleep(LOOK_MS);
+      share = ((await spent()) - before) / (LOOK_MS / 1_000);
+      quiet = share < QUIET ? quiet + 1 : 0;
+      return quiet === QUIET_LOOKS ? true : null;
     },
     { timeoutMs: LIMIT_MS, describe: () => `the daemons still use ${share.toFixed(2)} cores`, everyMs: 10 },
   );

@@ -76,7 +76,7 @@ class PaymentBench {
     const cluster = await startCluster({
       level: "reduced",
       settings: {
-        chain: { poll_ms: 1_000 },
+        chain: { poll_ms: 10_000 },
         presignatures: { target: stock, refill_below: stock, check_ms: 5_000 },
       },
       log: (_node: NodeIndex, { message, subject, state, time }) => {

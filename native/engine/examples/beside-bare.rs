@@ -34,6 +34,7 @@ use futures::executor::{ThreadPool, block_on};
 use futures::task::SpawnExt;
 use futures::{SinkExt, StreamExt};
 use rand_core::{OsRng, RngCore};
+use serde::{Serialize, de::DeserializeOwned};
 
 const NODES: u16 = 5;
 const SIGNERS: u16 = 4;
@@ -114,7 +115,13 @@ fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
                 "cggmp24-keygen",
                 REPEATS / 5,
                 || keygen(round).map(drop),
-                || bare_keygen(&pool),
+                || bare_keygen(&pool, Wire::Bytes),
+            )?;
+            pair(
+                "cggmp24-keygen beside messages that are never encoded",
+                REPEATS / 5,
+                || keygen(round).map(drop),
+                || bare_keygen(&pool, Wire::Clones),
             )?;
             pair(
                 "frost-keygen",
@@ -371,10 +378,19 @@ fn sealed_shares(outputs: Vec<Output>) -> Result<Vec<Vec<u8>>, String> {
         .collect()
 }
 
-/// Runs one bare protocol at every party over a wire in memory; messages are cloned, never encoded.
-fn bare_session<M, F, Fut>(pool: &ThreadPool, count: u16, protocol: F) -> Bare
+/// How the bare crate's parties get each other's messages.
+#[derive(Clone, Copy)]
+enum Wire {
+    /// As bytes, which is what parties on machines of their own exchange.
+    Bytes,
+    /// As they are in memory.
+    Clones,
+}
+
+/// Runs one bare protocol at every party over a wire in memory.
+fn bare_session<M, F, Fut>(pool: &ThreadPool, count: u16, wire: Wire, protocol: F) -> Bare
 where
-    M: Clone + Send + 'static,
+    M: Clone + Serialize + DeserializeOwned + Send + 'static,
     F: Fn(u16, BareParty<M>) -> Fut,
     Fut: Future<Output = Bare> + Send + 'static,
 {
@@ -403,10 +419,24 @@ where
                 MessageDestination::AllParties => (None, MessageType::Broadcast),
                 MessageDestination::OneParty(to) => (Some(to), MessageType::P2P),
             };
+            let encoded = match wire {
+                Wire::Bytes => {
+                    let mut bytes = Vec::new();
+                    ciborium::into_writer(&message.msg, &mut bytes).map_err(|error| error.to_string())?;
+                    Some(bytes)
+                }
+                Wire::Clones => None,
+            };
             for (to, inbox) in (0u16..).zip(&inboxes) {
                 if to != from && only.is_none_or(|only| only == to) {
                     id += 1;
-                    deliver(inbox, id, from, msg_type, message.msg.clone());
+                    let msg = match &encoded {
+                        Some(bytes) => {
+                            ciborium::from_reader(bytes.as_slice()).map_err(|error| error.to_string())?
+                        }
+                        None => message.msg.clone(),
+                    };
+                    deliver(inbox, id, from, msg_type, msg);
                 }
             }
         }
@@ -440,9 +470,9 @@ fn execution() -> [u8; 32] {
     id
 }
 
-fn bare_keygen(pool: &ThreadPool) -> Bare {
+fn bare_keygen(pool: &ThreadPool, wire: Wire) -> Bare {
     let eid = execution();
-    bare_session::<KeygenMsg, _, _>(pool, NODES, |i, party| async move {
+    bare_session::<KeygenMsg, _, _>(pool, NODES, wire, |i, party| async move {
         cggmp24::keygen::<Curve>(ExecutionId::new(&eid), i, NODES)
             .set_security_level::<Security>()
             .set_threshold(SIGNERS)
@@ -458,7 +488,7 @@ fn bare_keygen(pool: &ThreadPool) -> Bare {
 fn bare_signing(pool: &ThreadPool, shares: &[Arc<KeyShare<Curve, Security>>], whole: bool) -> Bare {
     let eid = execution();
     let at_keygen: Vec<u16> = (0..SIGNERS).collect();
-    bare_session::<SignMsg, _, _>(pool, SIGNERS, |i, party| {
+    bare_session::<SignMsg, _, _>(pool, SIGNERS, Wire::Bytes, |i, party| {
         let (share, at_keygen) = (Arc::clone(&shares[usize::from(i)]), at_keygen.clone());
         async move {
             let signing = cggmp24::signing(ExecutionId::new(&eid), i, &at_keygen, &share)
