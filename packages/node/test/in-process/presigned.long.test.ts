@@ -75,7 +75,7 @@ for (const point of [
   const spot: CrashPoint = { node: 2, from: "burn", ...point };
   test(`a presignature is used once: ${describePoint(spot)}`, async () => {
     let struck = false;
-    for (let tries = 0; tries < 5 && !struck; tries += 1) {
+    for (let tries = 0; tries < 25 && !struck; tries += 1) {
       scene.fund(record, 500_000n, 0);
       await stock(1);
       struck = await scene.payThrough(record, spot);
