@@ -2,7 +2,7 @@
  * Measures Cairn. Every figure is a ratio to its partner in the same run, with spread; a table goes to standard output, everything to
  * `bench.json`. Ends with 1 when a target is missed or a figure could not be measured.
  *
- *   make bench              everything (about half an hour on two cores)
+ *   make bench              everything (about two hours on two cores)
  *   QUICK=1 make bench      fewer samples, and the reduced level of the engine wherever the full one is slow
  *   ONLY=engine,idle make bench     some sections: engine, table, frost, cold, stocked, idle, memory, envelopes, storage
  */

@@ -29,7 +29,7 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         atOnce: [8],
         sustainedMs: 10_000,
         idleMs: 10_000,
-        transactions: [100, 2_000],
+        transactions: [50, 300],
       }
     : {
         quick: false,
