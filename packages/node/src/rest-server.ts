@@ -183,7 +183,13 @@ export async function startRestServer(
   const handlers = { ...handlersOf(modules.api), ...tokenHandlers(modules.api, api.tokens, tokens) };
   addContractRoutes(app, handlers, idempotency, log);
   addObserverRoutes(app, { streams, metrics, version: modules.api.version });
+  let closing = false;
+  // A connection that is kept for more would hold up the stop until it is idle for too long.
+  app.addHook("onSend", async (_request, reply) => {
+    if (closing) reply.header("connection", "close");
+  });
   app.addHook("preClose", async () => {
+    closing = true;
     streams.close();
     idempotency.close();
   });
