@@ -19,7 +19,7 @@ import { type Counts, TestLedger } from "./test-ledger.ts";
 
 const CONCURRENT_FILES = 2;
 /** Seconds that one file may take. */
-const FAST_FILE_LIMIT = 5 * 60;
+const FAST_FILE_LIMIT = 10 * 60;
 const LONG_FILE_LIMIT = 30 * 60;
 
 const { values: options, positionals } = parseArgs({
