@@ -1,4 +1,5 @@
 import { ClusterOwner, startCluster, until } from "@cairn/devnet";
+import { ask } from "./ask.ts";
 import type { Plan } from "./plan.ts";
 import type { Entry } from "./report.ts";
 import { spreadOf } from "./spread.ts";
@@ -32,8 +33,8 @@ export async function memory(plan: Plan): Promise<readonly Entry[]> {
         Array.from({ length: LANES }, async (_, lane) => {
           while (begun < count) {
             begun += 1;
-            const request = owner.spendRequest(wallet, [{ address: faucet.address, amountSats: PAID_SATS }]);
-            const txid = await owner.submit((lane % 5) + 1, request);
+            const recipient = { address: faucet.address, amountSats: PAID_SATS };
+            const txid = await ask(owner, (lane % 5) + 1, wallet, recipient);
             await until(() => (chain.transaction(txid) === undefined ? null : true), {
               timeoutMs: LIMIT_MS,
               describe: () => `payment ${paid} is not published`,

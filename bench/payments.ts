@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeIndex } from "@cairn/core";
 import { type Cluster, ClusterOwner, type OwnedWallet, startCluster, until } from "@cairn/devnet";
+import { ask } from "./ask.ts";
 import type { Floor, PaymentKind } from "./floor.ts";
 import type { Plan } from "./plan.ts";
 import type { Entry } from "./report.ts";
@@ -76,7 +77,7 @@ class PaymentBench {
     const cluster = await startCluster({
       level: "reduced",
       settings: {
-        chain: { poll_ms: 10_000 },
+        chain: { poll_ms: 2_000 },
         presignatures: { target: stock, refill_below: stock, check_ms: 5_000 },
       },
       log: (_node: NodeIndex, { message, subject, state, time }) => {
@@ -206,11 +207,9 @@ class PaymentBench {
   async #pay(wallet: OwnedWallet, at: number): Promise<Payment> {
     const { running, chain } = this.#cluster;
     const node = running[at % running.length]?.index ?? 1;
-    const request = this.#owner.spendRequest(wallet, [
-      { address: chain.faucet.address, amountSats: PAID_SATS },
-    ]);
+    const recipient = { address: chain.faucet.address, amountSats: PAID_SATS };
     const began = Date.now();
-    const txid = await this.#owner.submit(node, request);
+    const txid = await ask(this.#owner, node, wallet, recipient);
     const answered = Date.now();
     const states = await until(
       () => {
