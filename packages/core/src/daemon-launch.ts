@@ -20,13 +20,14 @@ const COMPILED = fileURLToPath(new URL("../../../.cache/compiled", import.meta.u
  * - `NODE_COMPILE_CACHE`: what an earlier start has stripped of its types is not stripped again, so that the compiler which does it
  *   (some 40 MB) is not loaded. Entries are looked up by the source's hash: changed sources are compiled anew. The folder may be set to another one,
  *   which must be as well guarded as the sources, since code is run from it.
- * - `MALLOC_ARENA_MAX`, `MALLOC_TRIM_THRESHOLD_`: glibc gives back what presigning used, rather than keeping it for each thread that took part.
+ * - `MALLOC_*`: glibc gives back what presigning used, rather than keeping it for each thread that took part.
  */
 export function daemonLaunch(environment: Readonly<Record<string, string | undefined>>): DaemonLaunch {
   const defaults = {
     NODE_COMPILE_CACHE: COMPILED,
     MALLOC_ARENA_MAX: "2",
-    MALLOC_TRIM_THRESHOLD_: "131072",
+    MALLOC_TRIM_THRESHOLD_: "65536",
+    MALLOC_MMAP_THRESHOLD_: "65536",
   };
   return {
     nodeOptions: ["--max-semi-space-size=2", "--optimize-for-size"],
