@@ -42,6 +42,7 @@ const health = {
   peersTotal: 4,
   quorumReachable: true,
   storage: "ok",
+  clock: "ok",
   chain: { ok: true, tipHeight: 7 },
 };
 const balance = {
