@@ -134,6 +134,8 @@ test("who withholds its ECDSA partial is timed out, and the other four pay by an
   await run({ timeouts: { roundMs: 5_000 } }, async (scene) => {
     const { hostile, record, cluster } = scene;
     hostile.rewrite = (_, said) => (said.kind === "partial" || said.kind === "finalize" ? null : said);
+    // Nor does it combine the others' partials, or it would publish the payment itself.
+    hostile.ignores = ({ kind }) => kind === "partial" || kind === "finalize";
     hostile.keeps = ({ kind }) => kind === "cggmp24-sign";
     const intent = await payPresigned(scene, async () => (await scene.recorded("Timeout")).length > 0);
     assert.deepEqual(await signersOf(scene, intent), new Set(["1,2,3,4"]));
