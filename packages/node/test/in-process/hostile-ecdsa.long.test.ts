@@ -7,6 +7,7 @@ import {
   type HashHex,
   type IntentHash,
   type NodeIndex,
+  type PeerMessage,
   type PresignatureRow,
   type SessionId,
   signBody,
@@ -133,10 +134,22 @@ test("an altered ECDSA partial bans its signer with proof, and presignatures of 
 test("who withholds its ECDSA partial is timed out, and the other four pay by another subset", async () => {
   await run({ timeouts: { roundMs: 5_000 } }, async (scene) => {
     const { hostile, record, cluster } = scene;
-    hostile.rewrite = (_, said) => (said.kind === "partial" || said.kind === "finalize" ? null : said);
+    const signing = new Set<SessionId | null>();
+    const note = ({ kind, payload }: PeerMessage): void => {
+      if (kind !== "proposal") return;
+      const decoded = decodeSessionMessage("proposal", payload);
+      if (decoded.kind !== "proposal" || decoded.signed.body.purpose !== "sign") return;
+      signing.add(decoded.signed.body.sessionId);
+    };
+    hostile.hear = (_, said) => note(said);
+    // Neither in one round nor in the full protocol does it do its part.
+    hostile.rewrite = (_, said) => {
+      note(said);
+      if (said.kind === "partial" || said.kind === "finalize") return null;
+      return said.kind === "round" && signing.has(said.session) ? null : said;
+    };
     // Nor does it combine the others' partials, or it would publish the payment itself.
     hostile.ignores = ({ kind }) => kind === "partial" || kind === "finalize";
-    hostile.keeps = ({ kind }) => kind === "cggmp24-sign";
     const intent = await payPresigned(scene, async () => (await scene.recorded("Timeout")).length > 0);
     assert.deepEqual(await signersOf(scene, intent), new Set(["1,2,3,4"]));
     assert.deepEqual(await wronglyNamed(scene), []);
