@@ -1,9 +1,8 @@
-/** Kinds of peer messages. Those in {@link postedKinds} are kept until acknowledged; the rest are sent at most once. */
-export const messageKinds = [
+/** Kept until the peer acknowledges them. */
+const posted = [
   "intent",
   "approval",
   "vote",
-  "deferral",
   "void",
   "certificate",
   "final",
@@ -17,6 +16,11 @@ export const messageKinds = [
   "change-vote",
   "change-commit",
   "checkpoint",
+] as const;
+
+/** Sent at most once. */
+const sent = [
+  "deferral",
   "proposal",
   "ack",
   "nack",
@@ -31,23 +35,9 @@ export const messageKinds = [
   "sync-request",
   "sync-answer",
 ] as const;
+
+/** Kinds of peer messages. Those in {@link postedKinds} are kept until acknowledged; the rest are sent at most once. */
+export const messageKinds = [...posted, ...sent] as const;
 export type MessageKind = (typeof messageKinds)[number];
 
-export const postedKinds: ReadonlySet<MessageKind> = new Set<MessageKind>([
-  "intent",
-  "approval",
-  "vote",
-  "void",
-  "certificate",
-  "final",
-  "evidence",
-  "keygen-request",
-  "keygen-approval",
-  "public-package",
-  "wallet-signature",
-  "presign-ready",
-  "change",
-  "change-vote",
-  "change-commit",
-  "checkpoint",
-]);
+export const postedKinds: ReadonlySet<MessageKind> = new Set<MessageKind>(posted);
