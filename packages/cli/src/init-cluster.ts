@@ -5,6 +5,7 @@ import {
   type Clock,
   Ed25519Signer,
   encodeCanonical,
+  firstPolicy,
   type HashHex,
   type Manifest,
   type ManifestHash,
@@ -15,6 +16,7 @@ import {
   nodeIndexSchema,
   nonceSchema,
   type Policy,
+  type PolicyLimits,
   parseShape,
   type Random,
   SealingKey,
@@ -37,7 +39,6 @@ import { writeCliConfig } from "./cli-config.ts";
 import { createToken, type Token } from "./init/create-token.ts";
 import { genesisManifest, signManifest } from "./init/genesis-manifest.ts";
 import { mergeSettings, type NodeSettings, nodeConfigText } from "./init/node-settings.ts";
-import { firstPolicy, type PolicyLimits } from "./init/policy-limits.ts";
 import { writeFolder } from "./init/write-folder.ts";
 import { writeVaultKey } from "./init/write-vault-key.ts";
 

@@ -11,6 +11,7 @@ export * from "./domain.ts";
 export * from "./envelope.ts";
 export * from "./error.ts";
 export * from "./fence.ts";
+export * from "./first-policy.ts";
 export * from "./identity.ts";
 export * from "./ids.ts";
 export * from "./keygen-request.ts";

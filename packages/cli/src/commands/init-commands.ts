@@ -1,12 +1,11 @@
 import { stat } from "node:fs/promises";
-import { CairnError, networkSchema } from "@cairn/core";
+import { CairnError, networkSchema, type PolicyLimits } from "@cairn/core";
 import { type Command, Option } from "commander";
 import { parseAmount } from "../amount.ts";
 import { readCliConfig, writeCliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
 import { fileCode, fileFailure } from "../file-failure.ts";
 import { askCluster } from "../init/ask-cluster.ts";
-import type { PolicyLimits } from "../init/policy-limits.ts";
 import { type InitialisedCluster, initCluster } from "../init-cluster.ts";
 import { addCeremonyCommands } from "./ceremony-commands.ts";
 import { examples } from "./examples.ts";

@@ -4,9 +4,11 @@ import {
   type Ed25519PublicKey,
   Ed25519Signer,
   encodeCanonical,
+  firstPolicy,
   type Manifest,
   nodeIndexSchema,
   nonceSchema,
+  type PolicyLimits,
   parseShape,
   type Random,
   toHex,
@@ -22,7 +24,6 @@ import {
 } from "@cairn/pki";
 import { type GenesisFacts, genesisManifest } from "./genesis-manifest.ts";
 import type { MemberEntry } from "./member-entry.ts";
-import { firstPolicy, type PolicyLimits } from "./policy-limits.ts";
 import { writeFolder } from "./write-folder.ts";
 
 export interface DrawUpOptions

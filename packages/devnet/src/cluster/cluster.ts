@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type InitialisedCluster, initCluster, type NodeSettings, type PolicyLimits } from "@cairn/cli";
+import { type InitialisedCluster, initCluster, type NodeSettings } from "@cairn/cli";
 import { CairnClient } from "@cairn/client";
 import {
   Ed25519Signer,
@@ -9,6 +9,7 @@ import {
   type Manifest,
   type NodeIndex,
   nodeIndexSchema,
+  type PolicyLimits,
   parseShape,
   systemClock,
   systemRandom,

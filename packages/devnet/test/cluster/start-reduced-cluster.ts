@@ -1,4 +1,5 @@
-import type { NodeSettings, PolicyLimits } from "@cairn/cli";
+import type { NodeSettings } from "@cairn/cli";
+import type { PolicyLimits } from "@cairn/core";
 import { type Cluster, startCluster } from "../../src/cluster/cluster.ts";
 
 /** Times for a chain on this machine and rounds that take moments. */

@@ -1,5 +1,6 @@
-import { type Policy, parseShape, policySchema } from "@cairn/core";
 import type { z } from "zod";
+import { parseShape } from "./canonical.ts";
+import { type Policy, policySchema } from "./policy-document.ts";
 
 /** Rules of a new cluster's policy; what is left out is switched off. Amounts are bigint satoshi. */
 export type PolicyLimits = Partial<Omit<z.input<typeof policySchema>, "version" | "policyVersion">>;
