@@ -38,7 +38,7 @@ const nativeOwners: Record<string, string> = { engine: "engine", script: "devnet
 const TEST_SUPPORT = /(^|\/)test-support(\/|$)/;
 
 /** Packages that test others and never run beside a key of value: they may use what tests share. */
-const TESTING = ["simulation"];
+const TESTING = ["simulation", "devnet"];
 
 /** Verifies that every package imports only what its package.json lists, and lists only what the table allows. */
 export function checkLayers(root: string): Findings {

@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { freeEndpoints } from "@cairn/core/test-support";
 import { initCluster } from "../src/index.ts";
 import { clusterOptions, type Ran, runCairn, temporaryFolder } from "./bench.ts";
 
 const BIN = fileURLToPath(new URL("../bin/cairn.js", import.meta.url));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** Starts a node by the command and resolves once it serves. */
 async function startNode(config: string): Promise<ChildProcess> {
@@ -38,10 +29,12 @@ test("the command and a daemon that it started agree: status, lists, tokens, ref
 }, async () => {
   const folder = await temporaryFolder();
   const { nodes, ...options } = clusterOptions(join(folder, "cluster"), 2);
-  const placed = [];
-  for (const node of nodes) {
-    placed.push({ ...node, peer: `127.0.0.1:${await freePort()}`, api: `127.0.0.1:${await freePort()}` });
-  }
+  const places = await freeEndpoints(2 * nodes.length);
+  const placed = nodes.map((node, at) => ({
+    ...node,
+    peer: places[2 * at]?.address ?? "",
+    api: places[2 * at + 1]?.address ?? "",
+  }));
   const cluster = await initCluster({ ...options, nodes: placed, settings: { primes: { target: 0 } } });
   const [first, second] = cluster.nodes;
   assert.ok(first !== undefined && second !== undefined);

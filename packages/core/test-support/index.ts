@@ -1,5 +1,6 @@
 export * from "./alterations.ts";
 export * from "./answered-fetch.ts";
+export * from "./free-endpoints.ts";
 export * from "./fuzz-decoders.ts";
 export * from "./manual-clock.ts";
 export * from "./named-signer.ts";

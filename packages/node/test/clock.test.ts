@@ -13,10 +13,10 @@ import {
   systemRandom,
   type UnixMs,
 } from "@cairn/core";
+import { freeEndpoints } from "@cairn/core/test-support";
 import { createReducedEngine } from "@cairn/engine/reduced";
 import { ClockWatch } from "../src/clock-watch.ts";
 import { CairnNode, createLog, loadConfig } from "../src/index.ts";
-import { freePorts } from "./free-ports.ts";
 import { ADMIN_TOKEN, NodeFolder, type TestCluster, testCluster } from "./node-folder.ts";
 
 const TEN_MINUTES = 600_000;
@@ -43,14 +43,14 @@ interface Running {
   close(): Promise<void>;
 }
 
-async function start(cluster: TestCluster, index: number, listen: number, clock: Clock): Promise<Running> {
+async function start(cluster: TestCluster, index: number, listen: string, clock: Clock): Promise<Running> {
   const folder = await NodeFolder.create(cluster, index);
   const log: string[] = [];
   try {
     const loaded = await loadConfig({
       file: folder.config,
       environment: {},
-      flags: { "transport.p2p_listen": `127.0.0.1:${listen}` },
+      flags: { "transport.p2p_listen": listen },
     });
     const node = await CairnNode.start(loaded, {
       engine: { level: "reduced", create: createReducedEngine },
@@ -104,11 +104,11 @@ async function until(done: () => Promise<boolean>): Promise<void> {
 test("a node whose clock is ten minutes off is told so by its own health and by its peer's, and in both logs", {
   timeout: 120_000,
 }, async () => {
-  const ports = await freePorts(2);
-  const cluster = testCluster({ addresses: ports.map((port) => [`tcp://127.0.0.1:${port}`]) });
+  const places = await freeEndpoints(2);
+  const cluster = testCluster({ addresses: places.map(({ address }) => [`tcp://${address}`]) });
   const nodes = [
-    await start(cluster, 1, ports[0] ?? 0, systemClock),
-    await start(cluster, 2, ports[1] ?? 0, new WrongClock(TEN_MINUTES)),
+    await start(cluster, 1, places[0]?.address ?? "", systemClock),
+    await start(cluster, 2, places[1]?.address ?? "", new WrongClock(TEN_MINUTES)),
   ];
   try {
     const [right, wrong] = nodes;
@@ -134,10 +134,9 @@ test("a node whose clock is ten minutes off is told so by its own health and by 
 });
 
 test("a clock that goes back under a running node harms nothing: what comes from the future is refused by name, and taken once the clock is right", async () => {
-  const [port] = await freePorts(1);
   const cluster = testCluster();
   const clock = new WrongClock(0);
-  const node = await start(cluster, 1, port ?? 0, clock);
+  const node = await start(cluster, 1, "127.0.0.1:0", clock);
   try {
     const body = keygen(cluster);
     clock.offsetMs = -TEN_MINUTES;
@@ -162,9 +161,8 @@ test("a clock that goes back under a running node harms nothing: what comes from
 });
 
 test("a node does not start before its certificate's time, and says what to look at", async () => {
-  const [port] = await freePorts(1);
   await assert.rejects(
-    start(testCluster(), 1, port ?? 0, new WrongClock(-10 * 365 * 86_400_000)),
+    start(testCluster(), 1, "127.0.0.1:0", new WrongClock(-10 * 365 * 86_400_000)),
     (error) => {
       assert.ok(isCairnError(error, "not-yet-valid"), String(error));
       assert.match(error.message, /clock/);

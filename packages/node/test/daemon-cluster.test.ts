@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CairnClient } from "@cairn/client";
 import { type KeygenRequest, manifestHash, signBody, verifyWalletRecord } from "@cairn/core";
+import { freeEndpoints } from "@cairn/core/test-support";
 import { Daemon } from "./daemon-process.ts";
-import { freePorts } from "./free-ports.ts";
 import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
 
 async function until<T>(ask: () => Promise<T>, done: (answer: T) => boolean): Promise<T> {
@@ -17,8 +17,8 @@ async function until<T>(ask: () => Promise<T>, done: (answer: T) => boolean): Pr
 test("two daemons find each other and make a FROST key that an operator asked for over the API, with a wallet that both signed", {
   timeout: 120_000,
 }, async () => {
-  const ports = await freePorts(2);
-  const cluster = testCluster({ addresses: ports.map((port) => [`tcp://127.0.0.1:${port}`]) });
+  const places = await freeEndpoints(2);
+  const cluster = testCluster({ addresses: places.map(({ address }) => [`tcp://${address}`]) });
   const folders = [await NodeFolder.create(cluster, 1), await NodeFolder.create(cluster, 2)];
   const daemons = folders.map(
     (folder, at) =>
@@ -26,7 +26,7 @@ test("two daemons find each other and make a FROST key that an operator asked fo
         "--config",
         folder.config,
         "--transport.p2p_listen",
-        `127.0.0.1:${ports[at]}`,
+        places[at]?.address ?? "",
       ]),
   );
   try {

@@ -1,24 +1,16 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { CairnClient } from "@cairn/client";
 import { type KeygenRequest, manifestHash, signBody } from "@cairn/core";
+import { freeEndpoints } from "@cairn/core/test-support";
 import { Daemon } from "./daemon-process.ts";
 import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
 
 /** Files of a node's folder that hold its keys by nature. */
 const keyFiles: ReadonlySet<string> = new Set(["identity.pem", "sealing.pem", "vault.key"]);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : assert.fail();
-}
 
 async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
@@ -52,8 +44,8 @@ function assertAbsent(place: string, content: Buffer, secrets: ReadonlyMap<strin
 test("neither the heap nor the disk nor the log of a daemon that made a key and signed with it holds its private keys", {
   timeout: 120_000,
 }, async () => {
-  const ports = [await freePort(), await freePort()];
-  const cluster = testCluster({ addresses: ports.map((port) => [`tcp://127.0.0.1:${port}`]) });
+  const places = await freeEndpoints(2);
+  const cluster = testCluster({ addresses: places.map(({ address }) => [`tcp://${address}`]) });
   const folders = [await NodeFolder.create(cluster, 1), await NodeFolder.create(cluster, 2)];
   const [folder] = folders;
   const [operator] = cluster.operators;
@@ -61,7 +53,7 @@ test("neither the heap nor the disk nor the log of a daemon that made a key and 
   process.env.NODE_OPTIONS = `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${folder.path}`;
   const daemons = folders.map(
     ({ config }, at) =>
-      new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", `127.0.0.1:${ports[at]}`]),
+      new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", places[at]?.address ?? ""]),
   );
   delete process.env.NODE_OPTIONS;
   try {

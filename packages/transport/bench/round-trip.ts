@@ -51,9 +51,9 @@ async function bareTls(): Promise<Contender> {
       for (const frame of decoder.push(chunk)) socket.write(framed(frame));
     });
   });
-  const port = network.port(two);
-  await new Promise<void>((resolve) => server.listen({ host: "127.0.0.1", port }, resolve));
-  const socket = connect({ ...secure(one), host: "127.0.0.1", port, checkServerIdentity: () => undefined });
+  const { host, port } = network.place(two);
+  await new Promise<void>((resolve) => server.listen({ host, port }, resolve));
+  const socket = connect({ ...secure(one), host, port, checkServerIdentity: () => undefined });
   socket.setNoDelay(true);
   await new Promise((resolve) => socket.once("secureConnect", resolve));
   let echoed = () => {};

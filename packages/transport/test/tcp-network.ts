@@ -6,9 +6,9 @@ import {
   systemRandom,
   type Transport,
 } from "@cairn/core";
+import { type FreeEndpoint, freeEndpoints } from "@cairn/core/test-support";
 import { type Authority, createAuthority, issueNodeCertificate } from "@cairn/pki";
 import { createTcpTransport, type TcpLimits, type TcpTransport } from "../src/index.ts";
-import { freePorts } from "./free-ports.ts";
 import { nodeOf, type TestCluster, testCluster } from "./test-cluster.ts";
 import type { TransportNetwork } from "./transport-contract.ts";
 
@@ -33,24 +33,24 @@ const QUICK: Partial<TcpLimits> = {
 export class TcpNetwork implements TransportNetwork {
   readonly cluster: TestCluster;
   readonly authority: Authority;
-  readonly ports: readonly number[];
+  readonly #places: readonly FreeEndpoint[];
   readonly #open: Transport[] = [];
 
-  private constructor(authority: Authority, cluster: TestCluster, ports: readonly number[]) {
+  private constructor(authority: Authority, cluster: TestCluster, places: readonly FreeEndpoint[]) {
     this.authority = authority;
     this.cluster = cluster;
-    this.ports = ports;
+    this.#places = places;
   }
 
   static async open(): Promise<TcpNetwork> {
     const authority = createAuthority({ now: Date.now() }, { random: systemRandom });
-    const ports = await freePorts(5);
+    const places = await freeEndpoints(5);
     const cluster = testCluster(5, {
       caFingerprint: authority.fingerprint,
-      addresses: ports.map((port) => `tcp://127.0.0.1:${port}`),
+      addresses: places.map(({ address }) => `tcp://${address}`),
       protocolVersions: [1, 2],
     });
-    return new TcpNetwork(authority, cluster, ports);
+    return new TcpNetwork(authority, cluster, places);
   }
 
   certificate(
@@ -71,8 +71,11 @@ export class TcpNetwork implements TransportNetwork {
     );
   }
 
-  port(node: NodeIndex): number {
-    return this.ports[node - 1] ?? 0;
+  /** Where a member listens. */
+  place(node: NodeIndex): FreeEndpoint {
+    const place = this.#places[node - 1];
+    if (place === undefined) throw new RangeError(`no member ${node}`);
+    return place;
   }
 
   tcp(node: NodeIndex, self: TcpSelf = {}): TcpTransport {
@@ -81,7 +84,7 @@ export class TcpNetwork implements TransportNetwork {
         me: node,
         epoch: self.epoch ?? 0,
         protocolVersions: self.protocolVersions ?? [1],
-        listen: { host: "127.0.0.1", port: this.port(node) },
+        listen: this.place(node),
         manifest: self.manifest ?? this.cluster.manifest,
         credentials: {
           certificate: self.certificate ?? this.certificate(node),

@@ -44,7 +44,7 @@ async function knock(
   network: TcpNetwork,
   node: NodeIndex,
 ): Promise<{ socket: Socket; closed: Promise<void> }> {
-  const socket = connectTcp({ host: "127.0.0.1", port: network.port(node) });
+  const socket = connectTcp(network.place(node));
   socket.on("error", () => {});
   socket.resume();
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
@@ -59,8 +59,7 @@ async function dial(
   shown: { readonly certificate: Uint8Array; readonly signer: Ed25519Signer } | null,
 ): Promise<{ socket: TLSSocket; frames: FrameSocket }> {
   const socket = connectTls({
-    host: "127.0.0.1",
-    port: network.port(node),
+    ...network.place(node),
     ca: [Buffer.from(certificateToPem(network.authority.certificate))],
     minVersion: "TLSv1.3",
     checkServerIdentity: () => undefined,
@@ -184,7 +183,7 @@ test("a server with another member's certificate is refused by the dialer", () =
     const [first, , third] = manifest.members;
     assert.ok(first && third);
     first.addresses = [];
-    third.addresses = [`tcp://127.0.0.1:${network.port(one)}`];
+    third.addresses = [`tcp://${network.place(one).address}`];
     const a = await begin(network, one);
     const b = new Listener(network.tcp(two, { manifest }));
     await b.transport.start(b);
@@ -306,7 +305,7 @@ test("a peer that vanishes without a word is down after the liveness timeout, an
     let swallow = false;
     const pairs: Socket[] = [];
     const proxy = createTcpServer((client) => {
-      const server = connectTcp({ host: "127.0.0.1", port: network.port(two) });
+      const server = connectTcp(network.place(two));
       for (const [from, to] of [
         [client, server],
         [server, client],

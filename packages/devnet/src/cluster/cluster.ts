@@ -14,8 +14,8 @@ import {
   systemClock,
   systemRandom,
 } from "@cairn/core";
+import { freeEndpoints } from "@cairn/core/test-support";
 import { createDevnetChain, type DevnetChain } from "../chain/create-devnet-chain.ts";
-import { freePorts } from "./free-ports.ts";
 import { type EngineLevel, type LogLine, NodeProcess } from "./node-process.ts";
 import { until } from "./until.ts";
 
@@ -226,14 +226,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       { ports: Array.from({ length: total }, () => 0) },
       { clock: systemClock, random: systemRandom },
     );
-    const ports = await freePorts(2 * total);
+    const places = await freeEndpoints(2 * total);
     const files = await initCluster({
       dir,
       network: "regtest",
       nodes: chain.endpoints.map(({ url }, position) => ({
         name: `node-${position + 1}`,
-        peer: `127.0.0.1:${ports[2 * position]}`,
-        api: `127.0.0.1:${ports[2 * position + 1]}`,
+        peer: places[2 * position]?.address ?? "",
+        api: places[2 * position + 1]?.address ?? "",
         chain: [url],
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
