@@ -52,6 +52,7 @@ import {
   fromHex,
   type HashHex,
   type KeygenRequest,
+  type KeyRefresh,
   keygenRequestHash,
   type Manifest,
   manifestHash,
@@ -838,6 +839,22 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     "change-proposal-manifest",
     "cairn/change/v1",
     { ...proposed, change: { type: "manifest", manifest: successor, policy: null } },
+    by("operator 1"),
+  );
+
+  const refresh: KeyRefresh = {
+    version: 1,
+    cluster,
+    manifestHash: inForce,
+    keyId,
+    epoch: 1,
+    createdAt: at(20_000),
+  };
+  add("key-refresh", "cairn/key-refresh/v1", refresh, by("operator 1"));
+  add(
+    "change-proposal-refresh",
+    "cairn/change/v1",
+    { ...proposed, change: { type: "refresh", refresh } },
     by("operator 1"),
   );
 

@@ -203,7 +203,7 @@ export const presignatureStatusSchema = z.object({
 
 export const sessionViewSchema = z.object({
   session: hex32Schema,
-  purpose: z.enum(["sign", "presign", "keygen"]),
+  purpose: z.enum(["sign", "presign", "keygen", "refresh"]),
   subject: z.string(),
   attempt: z.number().int(),
   initiator: nodeIndex,

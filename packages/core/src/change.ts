@@ -15,9 +15,11 @@ import {
   type UnixMs,
   unixMsSchema,
 } from "./ids.ts";
+import { checkKeyRefresh, keyRefreshSchema } from "./key-refresh.ts";
 import { loosens } from "./loosening.ts";
 import {
   administrativeQuorum,
+  type Manifest,
   type ManifestInForce,
   manifestSchema,
   memberOf,
@@ -29,7 +31,7 @@ import { bodyHash, type Signed, signBody, signedSchema, verifySigned } from "./s
 import { MAX_REQUEST_LIFETIME_MS } from "./spend-request.ts";
 import { checkSuccessor, successorMode } from "./successor.ts";
 
-/** What is to change. Operators sign what is inside (the whole successor manifest, or the lift), under its own tag. */
+/** What is to change. Operators sign what is inside (the whole successor manifest, the lift or the refresh), under its own tag. */
 export const changeSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("manifest"),
@@ -38,6 +40,7 @@ export const changeSchema = z.discriminatedUnion("type", [
     policy: policySchema.nullable(),
   }),
   z.strictObject({ type: z.literal("ban-lift"), lift: banLiftSchema }),
+  z.strictObject({ type: z.literal("refresh"), refresh: keyRefreshSchema }),
 ]);
 export type Change = z.output<typeof changeSchema>;
 
@@ -124,6 +127,8 @@ function signedPart(change: Change): { readonly tag: DomainTag; readonly body: u
       return { tag: "cairn/manifest/v1", body: change.manifest };
     case "ban-lift":
       return { tag: "cairn/ban/v1", body: change.lift };
+    case "refresh":
+      return { tag: "cairn/key-refresh/v1", body: change.refresh };
   }
 }
 
@@ -178,6 +183,9 @@ export function verifyChangeProposal(signed: SignedChangeProposal, inForce: Cons
     case "ban-lift":
       checkBanLift(body.change.lift, inForce);
       return;
+    case "refresh":
+      checkKeyRefresh(body.change.refresh, inForce);
+      return;
   }
 }
 
@@ -208,8 +216,18 @@ export function verifyChangeVote(
 
 /** Votes that commit `change`: the manifest's mode for it, and never so few that two quorums share no honest node. */
 export function changeQuorum(change: Change, { manifest }: ManifestInForce): number {
-  const mode = change.type === "manifest" ? successorMode(manifest, change.manifest) : "manifest";
-  return administrativeQuorum(manifest.modes[mode], manifest.members.length);
+  return administrativeQuorum(manifest.modes[modeOf(change, manifest)], manifest.members.length);
+}
+
+function modeOf(change: Change, manifest: Manifest): keyof Manifest["modes"] {
+  switch (change.type) {
+    case "manifest":
+      return successorMode(manifest, change.manifest);
+    case "ban-lift":
+      return "manifest";
+    case "refresh":
+      return "refresh";
+  }
 }
 
 /**
@@ -269,9 +287,17 @@ export function operatorSignaturesOf(
  */
 export function changeEffectiveAt(change: Change, firstSeenAt: UnixMs, inForce: Constitution): UnixMs {
   const { manifest } = inForce;
-  const waits =
-    change.type === "ban-lift" ||
-    loosens(manifest, change.manifest, { current: inForce.policy, next: change.policy ?? inForce.policy });
-  const stated = change.type === "ban-lift" ? change.lift.effectiveAt : change.manifest.effectiveAt;
-  return Math.max(stated, firstSeenAt + (waits ? manifest.changeDelayMs : 0)) as UnixMs;
+  const noticed = firstSeenAt + manifest.changeDelayMs;
+  switch (change.type) {
+    case "manifest": {
+      const policies = { current: inForce.policy, next: change.policy ?? inForce.policy };
+      const earliest = loosens(manifest, change.manifest, policies) ? noticed : firstSeenAt;
+      return Math.max(change.manifest.effectiveAt, earliest) as UnixMs;
+    }
+    case "ban-lift":
+      return Math.max(change.lift.effectiveAt, noticed) as UnixMs;
+    case "refresh":
+      // Nothing is allowed that was not: whoever holds an old share loses by it, and at once is best.
+      return firstSeenAt;
+  }
 }

@@ -17,6 +17,7 @@ export const domainTags = [
   "cairn/keygen-request/v1",
   "cairn/keygen-approval/v1",
   "cairn/keygen-test/v1",
+  "cairn/key-refresh/v1",
   "cairn/public-package/v1",
   "cairn/wallet-record/v1",
   "cairn/presignature/v1",

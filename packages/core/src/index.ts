@@ -14,6 +14,7 @@ export * from "./fence.ts";
 export * from "./first-policy.ts";
 export * from "./identity.ts";
 export * from "./ids.ts";
+export * from "./key-refresh.ts";
 export * from "./keygen-request.ts";
 export * from "./loosening.ts";
 export * from "./manifest.ts";

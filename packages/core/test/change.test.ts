@@ -16,6 +16,8 @@ import {
   encodeCanonical,
   formChangeCommit,
   isCairnError,
+  type KeyId,
+  type KeyRefresh,
   type Manifest,
   manifestHash,
   operatorSignaturesOf,
@@ -75,6 +77,15 @@ const liftOf = (change: Partial<BanLift> = {}): BanLift => ({
   effectiveAt: (NOW + DAY) as UnixMs,
   ...change,
 });
+const refreshOf = (change: Partial<KeyRefresh> = {}): KeyRefresh => ({
+  version: 1,
+  cluster: manifest.cluster,
+  manifestHash: inForce.manifestHash,
+  keyId: hash("key") as string as KeyId,
+  epoch: 1,
+  createdAt: NOW,
+  ...change,
+});
 const manifestChange: Change = {
   type: "manifest",
   manifest: successor({ requesters: [namedSigner("new owner").publicKey] }),
@@ -85,6 +96,7 @@ const changes: Record<string, Change> = {
   manifest: manifestChange,
   policy: policyChange(looser),
   "ban lift": { type: "ban-lift", lift: liftOf() },
+  refresh: { type: "refresh", refresh: refreshOf() },
 };
 
 const proposalOf = (change: Change, more: Partial<ChangeProposal> = {}): ChangeProposal => ({
@@ -121,7 +133,7 @@ const voteOf = (
   );
 const refusalOf = (change: Change, index: number) =>
   voteOf(change, index, { approve: false, reason: "policy-denied", operatorSignature: null });
-function commitOf(change: Change, voters = [1, 2, 3, 4]) {
+function commitOf(change: Change, voters = [1, 2, 3, 4, 5]) {
   const votes = voters.map((index) => voteOf(change, index));
   const commit = formChangeCommit(propose(change), votes, inForce);
   assert.ok(commit);
@@ -239,6 +251,9 @@ test("rogue proposals are refused by every node: foreign keys, other manifests, 
     const body = proposalOf(manifestChange, { expiry: expiry as UnixMs });
     refuses("malformed", () => parseShape(changeProposalSchema, body));
   }
+  const refreshed = (change: Partial<KeyRefresh>) => propose({ type: "refresh", refresh: refreshOf(change) });
+  refuses("wrong-cluster", check(refreshed({ cluster: hash("other") })));
+  refuses("wrong-manifest", check(refreshed({ manifestHash: hash("other") })));
 });
 
 test("commits with repeated, disordered, refusing or too few votes are refused", () => {
@@ -263,10 +278,11 @@ test("what tightens needs no delay, and takes effect no sooner than people could
   assert.equal(changeEffectiveAt(manifestChange, NOW, inForce), NOW + DAY);
   assert.equal(changeEffectiveAt(manifestChange, late, inForce), late + DAY);
   assert.equal(changeEffectiveAt({ type: "ban-lift", lift: liftOf() }, late, inForce), late + DAY);
+  assert.equal(changeEffectiveAt({ type: "refresh", refresh: refreshOf() }, late, inForce), late);
 });
 
-test("a policy change needs the policy's mode, and everything else the manifest's", () => {
-  const modes = { ...manifest.modes, policy: "unanimous" as const };
+test("a change of policy and a refresh need modes of their own, and everything else the manifest's", () => {
+  const modes = { ...manifest.modes, policy: "unanimous" as const, refresh: "unanimous" as const };
   const strict = { ...inForceOf({ policy: policyHash(policy), modes }), policy };
   const next = (change: Partial<Manifest>): Change => ({
     type: "manifest",
@@ -276,6 +292,7 @@ test("a policy change needs the policy's mode, and everything else the manifest'
   assert.equal(changeQuorum(next({ policyVersion: 2 }), strict), 5);
   assert.equal(changeQuorum(next({ policyVersion: 2, requesters: [owner] }), strict), 4);
   assert.equal(changeQuorum({ type: "ban-lift", lift: liftOf() }, strict), 4);
+  assert.equal(changeQuorum({ type: "refresh", refresh: refreshOf() }, strict), 5);
 });
 
 test("a commit yields a manifest that stands by itself", () => {

@@ -126,6 +126,11 @@ export class PeerInbox {
         return presignatures.onProposal(from, signed);
       case "keygen":
         return keys.onProposal(from, signed);
+      case "refresh":
+        throw new CairnError(
+          "unsupported-version",
+          "this version has no protocol that refreshes a key's shares",
+        );
     }
   }
 }

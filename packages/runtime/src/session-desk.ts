@@ -23,6 +23,7 @@ import {
   type EngineListener,
   type EngineSession,
   encodeSessionMessage,
+  makesShares,
   openSession,
   type Proposal,
   type SessionEffect,
@@ -165,7 +166,7 @@ export class SessionDesk {
       throw new CairnError("session-conflict", "this session is live already", { session });
     }
     const now = this.#modules.clock.now();
-    const sealing = proposal.purpose === "keygen" ? SealingKey.generate() : null;
+    const sealing = makesShares(proposal.purpose) ? SealingKey.generate() : null;
     const opened = openSession(
       {
         me: this.#options.me,

@@ -1,5 +1,6 @@
 import { type HashHex, verifySigned } from "@cairn/core";
 import type { Ack } from "./ack.ts";
+import { makesShares } from "./proposal.ts";
 import type { SessionSetup } from "./session-state.ts";
 import type { Start } from "./start.ts";
 
@@ -9,8 +10,8 @@ export function ackFault(setup: SessionSetup, proposalHash: HashHex, ack: Ack): 
     return "the Ack is of another cluster or session";
   }
   if (ack.proposalHash !== proposalHash) return "the Ack is for another proposal";
-  if ((ack.sealing !== null) !== (setup.proposal.purpose === "keygen")) {
-    return "a sealing key belongs to Acks of key generation, and only to them";
+  if ((ack.sealing !== null) !== makesShares(setup.proposal.purpose)) {
+    return "a sealing key belongs to Acks of key generation and refresh, and only to them";
   }
   return null;
 }

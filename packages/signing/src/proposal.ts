@@ -14,7 +14,7 @@ import { isAscending } from "./ascending.ts";
 import { presignJobHash, presignJobSchema } from "./presign-job.ts";
 import { sessionIdOf } from "./session-id.ts";
 
-/** Which multi-party protocol of a key generation a session runs; `part` counts the test signatures from 0. */
+/** Which multi-party protocol of a key generation or refresh a session runs; `part` counts the test signatures from 0. */
 export const keygenStageSchema = z.strictObject({
   step: z.enum(["aux", "keygen", "test"]),
   part: z.number().int().min(0).max(254),
@@ -29,10 +29,10 @@ export const proposalSchema = z
   .strictObject({
     version: z.literal(1),
     cluster: clusterIdSchema,
-    purpose: z.enum(["sign", "presign", "keygen"]),
-    /** Grant id, presign job hash or key id. */
+    purpose: z.enum(["sign", "presign", "keygen", "refresh"]),
+    /** Grant id, presign job hash, key id, or hash of the committed change proposal that refreshes a key. */
     subject: hashHexSchema,
-    /** Of a key generation only. */
+    /** Of a key generation or refresh only. */
     stage: keygenStageSchema.nullable(),
     /** Of presigning only; hashes to `subject`. */
     job: presignJobSchema.nullable(),
@@ -49,8 +49,8 @@ export const proposalSchema = z
   .superRefine((proposal, context) => {
     const refuse = (message: string) => context.addIssue({ code: "custom", message });
     if (!isAscending(proposal.signers)) refuse("signers must stand in ascending order, each once");
-    if ((proposal.stage !== null) !== (proposal.purpose === "keygen"))
-      refuse("a stage belongs to key generation, and only to it");
+    if ((proposal.stage !== null) !== makesShares(proposal.purpose))
+      refuse("a stage belongs to key generation and refresh, and only to them");
     if ((proposal.job !== null) !== (proposal.purpose === "presign"))
       refuse("a presign job belongs to presigning, and only to it");
     if (proposal.items !== null) {
@@ -69,6 +69,11 @@ export const proposalSchema = z
     if (proposal.sessionId !== sessionIdOf(proposal)) refuse("the session id does not follow from the rest");
   });
 export type Proposal = z.output<typeof proposalSchema>;
+
+/** Whether sessions of the purpose make shares, so that their messages are sealed to keys of this session alone. */
+export function makesShares(purpose: Proposal["purpose"]): boolean {
+  return purpose === "keygen" || purpose === "refresh";
+}
 
 export const signedProposalSchema = signedSchema(proposalSchema);
 export type SignedProposal = z.output<typeof signedProposalSchema>;

@@ -3,7 +3,7 @@ import type { AbortCode } from "./abort.ts";
 import { ackFault, startFault } from "./ack-rules.ts";
 import type { NackCode } from "./nack.ts";
 import { presignatureFault } from "./presignature-binding.ts";
-import { type Proposal, proposalHash, type SignedProposal } from "./proposal.ts";
+import { makesShares, type Proposal, proposalHash, type SignedProposal } from "./proposal.ts";
 import { authenticityFault, refusal } from "./session-authenticity.ts";
 import { audienceOf, endSession, type LiveState } from "./session-end.ts";
 import { executionIdOf } from "./session-id.ts";
@@ -376,7 +376,7 @@ function onStart(
     deadline,
     sessionDeadline,
     execution,
-    sealTo: proposal.purpose === "keygen" ? new Map(sealing) : null,
+    sealTo: makesShares(proposal.purpose) ? new Map(sealing) : null,
     early: state.early,
   };
   return {

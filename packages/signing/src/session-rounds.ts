@@ -3,6 +3,7 @@ import { type HashHex, type NodeIndex, sha256Hex, type UnixMs } from "@cairn/cor
 import type { AbortCode } from "./abort.ts";
 import type { EngineFailure, EngineResult, EngineSignature, EngineSpec, SigningItem } from "./engine.ts";
 import { presignatureIdOf } from "./presign-job.ts";
+import { makesShares } from "./proposal.ts";
 import type { BroadcastMessage, DirectMessage } from "./round-message.ts";
 import { authenticityFault, refusal } from "./session-authenticity.ts";
 import { endSession, finishWithSignatures } from "./session-end.ts";
@@ -251,7 +252,7 @@ function abortCodeOf(state: RoundsState, code: EngineFailure["code"]): AbortCode
   switch (code) {
     case "invalid-signature":
     case "no-primes":
-      return state.setup.proposal.purpose === "keygen" ? "keygen-failed" : "signing-failed";
+      return makesShares(state.setup.proposal.purpose) ? "keygen-failed" : "signing-failed";
     default:
       return code;
   }

@@ -3,7 +3,7 @@ import type { CommandContext } from "../command-context.ts";
 import { examples } from "./examples.ts";
 import { hex32, PERIOD_HELP, type Period, periodQuery, SINCE, UNTIL, wholeNumber } from "./option-values.ts";
 
-const purposes = ["sign", "presign", "keygen"] as const;
+const purposes = ["sign", "presign", "keygen", "refresh"] as const;
 
 interface ListOptions extends Period {
   readonly subject?: string;

@@ -321,7 +321,7 @@ export interface PresignatureQuery {
   };
 }
 
-export type SessionPurpose = "sign" | "presign" | "keygen";
+export type SessionPurpose = "sign" | "presign" | "keygen" | "refresh";
 
 export interface SessionRow {
   readonly session: SessionId;
