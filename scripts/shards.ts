@@ -17,10 +17,8 @@ export const shards: Shard[] = [
   { name: "decoders-core", patterns: ["packages/core/test/fuzz/decoders*.long.test.ts"] },
   { name: "decoders-bitcoin", patterns: ["packages/bitcoin/test/fuzz/decoders*.long.test.ts"] },
   { name: "decoders-words", patterns: ["packages/{consensus,signing}/test/fuzz/decoders*.long.test.ts"] },
-  {
-    name: "decoders-edges",
-    patterns: ["packages/{client,transport,pki,node}/test/fuzz/decoders*.long.test.ts"],
-  },
+  { name: "decoders-client", patterns: ["packages/client/test/fuzz/decoders*.long.test.ts"] },
+  { name: "decoders-edges", patterns: ["packages/{transport,pki,node}/test/fuzz/decoders*.long.test.ts"] },
   { name: "decoders-engine", patterns: ["packages/engine/test/fuzz/decoders*.long.test.ts"] },
   { name: "engine", patterns: ["packages/engine/test/**/!(decoders*).long.test.ts"] },
   { name: "edges", patterns: ["packages/{storage,transport}/test/**/!(decoders*).long.test.ts"] },

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { isCairnError, parseShape, signatureHexSchema, spendRequestSchema } from "@cairn/core";
+import {
+  isCairnError,
+  keygenRequestSchema,
+  parseShape,
+  signatureHexSchema,
+  spendRequestSchema,
+} from "@cairn/core";
 import {
   answeredFetch,
   type Decoder,
@@ -8,10 +14,13 @@ import {
   readProtocolExamples,
   textDecoder,
 } from "@cairn/core/test-support";
+import type { z } from "zod";
 import {
   CairnClient,
   type CairnEvent,
   type CallInput,
+  type Contract,
+  contract,
   type RouteName,
   signedSpendRequestJsonSchema,
   spendRequestToJson,
@@ -31,61 +40,251 @@ const problem = {
   code: "policy-denied",
   data: { rule: "rolling24h" },
 };
-const health = {
-  status: "ok",
-  node: 1,
-  cluster: "11".repeat(32),
-  version: "0.1.0",
-  protocolVersions: [1],
-  uptimeSeconds: 1.5,
-  peersUp: 4,
-  peersTotal: 4,
-  quorumReachable: true,
-  storage: "ok",
-  clock: "ok",
-  chain: { ok: true, tipHeight: 7 },
-};
-const balance = {
-  wallet: "22".repeat(32),
-  confirmedSats: "150000",
-  unconfirmedSats: "0",
-  reservedSats: "0",
-  spendableSats: "150000",
-  utxos: 1,
-  tipHeight: 7,
-};
+const hex = (digit: string): string => digit.repeat(64);
+const at = "2026-01-02T03:04:05.000Z";
+const [wallet, keyId, publicPackage, txid, session] = [hex("2"), hex("7"), hex("8"), hex("3"), hex("9")];
 const transaction = {
-  txid: "33".repeat(32),
-  intent: "44".repeat(32),
-  request: "55".repeat(32),
-  lineage: "66".repeat(32),
-  wallet: "22".repeat(32),
-  state: "voting",
+  txid,
+  intent: hex("4"),
+  request: hex("5"),
+  lineage: hex("6"),
+  wallet,
+  state: "voting" as const,
   reason: null,
-  explanation: null,
+  explanation: "it waits for the votes of two more nodes",
   outputs: [{ address: "bcrt1q", amountSats: "5000" }],
   amountSats: "5000",
   feeSats: "200",
   maxFeeSats: "1000",
-  createdAt: "2026-01-02T03:04:05.000Z",
-  updatedAt: "2026-01-02T03:04:05.000Z",
+  createdAt: at,
+  updatedAt: at,
   expiry: "2026-01-03T03:04:05.000Z",
   confirmedAt: null,
   confirmations: 0,
   blockHeight: null,
 };
+const key = {
+  keyId,
+  protocol: "cggmp24" as const,
+  purpose: "spend",
+  epoch: 0,
+  status: "generating" as const,
+  stage: "aux",
+  progress: 0.25,
+  reason: null,
+  approvals: [{ node: 1, approve: true, reason: null }],
+  createdAt: at,
+  updatedAt: at,
+};
+const stock = {
+  target: 50,
+  refillBelow: 20,
+  batch: 10,
+  keys: [{ keyId, ready: 3, pending: 1, burned: 2, usable: 3, wanted: 50 }],
+};
+const sessionView = {
+  session,
+  purpose: "sign" as const,
+  subject: hex("a"),
+  attempt: 0,
+  initiator: 2,
+  signers: [1, 2, 3, 4],
+  state: "round1",
+  failure: null,
+  startedAt: at,
+  endedAt: null,
+};
+const token = {
+  name: "shop",
+  role: "spender" as const,
+  hash: hex("b"),
+  source: "api" as const,
+  createdAt: at,
+  expiresAt: null,
+  revokedAt: null,
+};
+const keygenRequest = {
+  body: decodeExample(protocol, "keygen-request", keygenRequestSchema),
+  signature: signatureHexSchema.parse(protocol.examples["keygen-request"]?.signature),
+};
+
+/** What each call takes, and an answer with every field filled that it may have. A call without a sample is no valid type. */
+const calls: {
+  readonly [Name in RouteName]: {
+    readonly input: CallInput<Name>;
+    readonly sample: z.input<Contract[Name]["response"]>;
+  };
+} = {
+  health: {
+    input: {},
+    sample: {
+      status: "ok",
+      node: 1,
+      cluster: hex("1"),
+      version: "0.1.0",
+      protocolVersions: [1],
+      uptimeSeconds: 1.5,
+      peersUp: 4,
+      peersTotal: 4,
+      quorumReachable: true,
+      storage: "ok",
+      clock: "ok",
+      chain: { ok: true, tipHeight: 7 },
+    },
+  },
+  createTransaction: { input: { body: request, idempotencyKey: "order-1" }, sample: transaction },
+  listTransactions: { input: {}, sample: { transactions: [transaction], next: "cursor" } },
+  getTransaction: {
+    input: { params: { txid } },
+    sample: {
+      ...transaction,
+      rawTx: "02000000",
+      signers: [1, 2, 3, 4],
+      votes: [{ node: 1, round: 0, approve: false, reason: "policy-denied", receivedAt: at }],
+      votingState: "Collecting",
+      inputs: [{ txid: hex("c"), vout: 0, amountSats: "6000", scriptPubKey: "0014" }],
+      timingsMs: { voting: 12.5 },
+    },
+  },
+  listWallets: {
+    input: {},
+    sample: {
+      wallets: [
+        {
+          record: {
+            version: 1,
+            cluster: hex("1"),
+            wallet,
+            label: "savings",
+            network: "regtest",
+            descriptor: "wpkh(xpub/<0;1>/*)",
+            keyId,
+            protocol: "cggmp24",
+            publicPackage,
+            birthday: 7,
+          },
+          signatures: [{ node: 1, signature: hex("d").repeat(2) }],
+        },
+      ],
+    },
+  },
+  getBalance: {
+    input: {},
+    sample: {
+      wallet,
+      confirmedSats: "150000",
+      unconfirmedSats: "0",
+      reservedSats: "0",
+      spendableSats: "150000",
+      utxos: 1,
+      tipHeight: 7,
+    },
+  },
+  getAddress: {
+    input: { query: { wallet } },
+    sample: { wallet, address: "bcrt1q", path: [0, 3], descriptor: "wpkh(xpub/<0;1>/*)" },
+  },
+  getClusterStatus: {
+    input: {},
+    sample: {
+      cluster: hex("1"),
+      network: "regtest",
+      node: 1,
+      threshold: 4,
+      total: 5,
+      quorum: 4,
+      up: 5,
+      canSign: true,
+      manifest: { sequence: 0, hash: hex("e"), fingerprint: "ab cd" },
+      policyVersion: 1,
+      authorisation: "quorum",
+      tipHeight: 7,
+      keys: { active: 1, generating: 0 },
+      primes: { ready: 4, target: 4, generating: false },
+      burnCounter: 3,
+      auditLength: 9,
+    },
+  },
+  listNodes: {
+    input: {},
+    sample: {
+      nodes: [
+        {
+          index: 2,
+          name: "node-2",
+          self: false,
+          up: true,
+          api: "http://127.0.0.1:8081",
+          addresses: ["tcp://127.0.0.1:9001"],
+          lastSeen: at,
+          roundTripMs: 0.4,
+          protocolVersion: 1,
+          epoch: 0,
+          banned: true,
+          bannedUntil: at,
+          lastError: "connection refused",
+        },
+      ],
+    },
+  },
+  getManifest: { input: {}, sample: { hash: hex("e"), sequence: 0, signedManifest: "oWFhAQ==" } },
+  createKey: { input: { body: keygenRequest }, sample: key },
+  listKeys: { input: { query: { status: "active" } }, sample: { keys: [key] } },
+  getKey: { input: { params: { keyId } }, sample: { ...key, status: "failed", reason: "expired" } },
+  generatePresignatures: { input: { body: { keyId, count: 2 } }, sample: stock },
+  listPresignatures: {
+    input: {},
+    sample: {
+      presignatures: [
+        {
+          id: hex("f"),
+          keyId,
+          path: [1, 2],
+          signers: [1, 2, 3, 5],
+          state: "burned",
+          createdAt: at,
+          burnedAt: at,
+        },
+      ],
+      next: null,
+    },
+  },
+  getPresignatureStatus: { input: {}, sample: stock },
+  listSessions: { input: {}, sample: { sessions: [sessionView], next: null } },
+  getSession: { input: { params: { session } }, sample: { ...sessionView, failure: "timeout", endedAt: at } },
+  checkPolicy: {
+    input: { body: { outputs: [{ address: "bcrt1q", amountSats: "5000" }], maxFeeSats: "1000" } },
+    sample: {
+      node: 1,
+      decision: "deny",
+      rules: [{ rule: "rolling24h", decision: "deny", explanation: "over the daily limit" }],
+    },
+  },
+  listAudit: {
+    input: { query: { from: 1 } },
+    sample: {
+      entries: [{ seq: 1, at, kind: "vote", subject: txid, data: { approve: true }, hash: hex("a") }],
+      next: 2,
+    },
+  },
+  createToken: { input: { body: { name: "shop", role: "spender", hash: hex("b") } }, sample: token },
+  listTokens: { input: {}, sample: { tokens: [{ ...token, source: "configuration", createdAt: null }] } },
+  revokeToken: { input: { params: { hash: hex("b") } }, sample: { ...token, revokedAt: at } },
+};
 const event = {
   id: 1,
-  at: "2026-01-02T03:04:05.000Z",
+  at,
   type: "transaction",
-  subject: "33".repeat(32),
+  subject: txid,
   state: "voting",
   data: {},
 };
+const routeNames = Object.keys(contract) as RouteName[];
 const client = new CairnClient({ endpoints: ["http://node.invalid"], token: null });
 
 /** What a node answers to one call. */
-function answer<Name extends RouteName>(name: Name, input: CallInput<Name>, sample: unknown): Decoder {
+function answer<Name extends RouteName>(name: Name): Decoder {
+  const { input, sample } = calls[name];
   return jsonDecoder(`answer-${name}`, [sample], (text) =>
     answeredFetch(
       () => ({ body: text }),
@@ -108,10 +307,7 @@ async function readEvents(text: string): Promise<CairnEvent[]> {
 /** Everything in this package that reads what a node or a caller says. */
 export const decoders: readonly Decoder[] = [
   jsonDecoder("spend-request", [request], (text) => parseShape(signedSpendRequestJsonSchema, tryJson(text))),
-  answer("health", {}, health),
-  answer("listTransactions", {}, { transactions: [transaction], next: null }),
-  answer("getBalance", {}, balance),
-  answer("listWallets", {}, { wallets: [] }),
+  ...routeNames.map((name) => answer(name)),
   jsonDecoder("problem", [problem], (text) =>
     answeredFetch(
       () => ({ body: text, status: 422 }),
