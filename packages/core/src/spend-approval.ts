@@ -12,6 +12,7 @@ import {
 } from "./ids.ts";
 import type { Manifest } from "./manifest.ts";
 import { type Signed, signBody, signedSchema, verifySigned } from "./signed.ts";
+import { MAX_REQUEST_LIFETIME_MS } from "./spend-request.ts";
 
 /**
  * A person's consent to one spend request, for policies that ask for m of k of them, signed by an approver key of the manifest under
@@ -28,7 +29,11 @@ export const spendApprovalSchema = z
     /** After this time it no longer counts for a vote. */
     expiry: unixMsSchema,
   })
-  .refine((approval) => approval.expiry > approval.createdAt, "the approval expires before it is made");
+  .refine((approval) => approval.expiry > approval.createdAt, "the approval expires before it is made")
+  .refine(
+    (approval) => approval.expiry - approval.createdAt <= MAX_REQUEST_LIFETIME_MS,
+    "the approval outlives every request: it may last seven days",
+  );
 export type SpendApproval = z.output<typeof spendApprovalSchema>;
 
 export const signedSpendApprovalSchema = signedSchema(spendApprovalSchema);

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import {
   approversOf,
   isCairnError,
+  MAX_REQUEST_LIFETIME_MS,
   parseShape,
   type SpendApproval,
   signBody,
@@ -58,8 +59,12 @@ test("no field of a signed approval can be altered", () => {
   }
 });
 
-test("an approval that expires before it is made is none", () => {
-  refuses("malformed", () => parseShape(spendApprovalSchema, approvalOf(ann, { expiry: NOW }).body));
+test("an approval that expires before it is made, or outlives every request, is none", () => {
+  const parse = (expiry: number) =>
+    parseShape(spendApprovalSchema, { ...approvalOf().body, expiry: expiry as UnixMs });
+  refuses("malformed", () => parse(NOW));
+  parse(NOW + MAX_REQUEST_LIFETIME_MS);
+  refuses("malformed", () => parse(NOW + MAX_REQUEST_LIFETIME_MS + 1));
 });
 
 test("policy hears of each approver once, whatever else lies among the approvals", () => {

@@ -1,4 +1,5 @@
 import {
+  type ApprovalRow,
   type AuditRow,
   type BanRow,
   CairnError,
@@ -28,6 +29,7 @@ export interface MemoryTables {
   readonly votingRounds: Map<string, VotingRoundRow>;
   readonly votes: Map<string, VoteRow>;
   readonly voids: Map<string, VoidRow>;
+  readonly approvals: Map<string, ApprovalRow>;
   readonly reservations: Map<string, ReservationRow>;
   readonly keys: Map<string, KeyRow>;
   readonly wallets: Map<string, WalletRow>;
@@ -89,6 +91,7 @@ function emptyTables(): MemoryTables {
     votingRounds: new Map(),
     votes: new Map(),
     voids: new Map(),
+    approvals: new Map(),
     reservations: new Map(),
     keys: new Map(),
     wallets: new Map(),
@@ -117,6 +120,7 @@ function copyTables(tables: MemoryTables): MemoryTables {
     votingRounds: copy(tables.votingRounds),
     votes: copy(tables.votes),
     voids: copy(tables.voids),
+    approvals: copy(tables.approvals),
     reservations: copy(tables.reservations),
     keys: copy(tables.keys),
     wallets: copy(tables.wallets),

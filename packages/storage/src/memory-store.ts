@@ -1,4 +1,5 @@
 import {
+  type ApprovalRow,
   AUDIT_ROOT,
   type AuditRow,
   type BanRow,
@@ -198,6 +199,15 @@ class MemoryStore implements NodeStore {
       sorted(
         [...tables.voids.values()].filter((row) => row.intent === intent),
         (row) => [row.node],
+      ),
+    );
+  }
+
+  async approvals(request?: RequestHash): Promise<readonly ApprovalRow[]> {
+    return this.#read((tables) =>
+      sorted(
+        [...tables.approvals.values()].filter((row) => request === undefined || row.request === request),
+        (row) => [row.request, row.approver],
       ),
     );
   }
@@ -459,6 +469,14 @@ function apply(change: Change, write: StoreWrite): void {
     }
     case "void":
       change.set(tables.voids, keyText(write.row.intent, write.row.node), write.row);
+      return;
+    case "approval":
+      change.set(tables.approvals, keyText(write.row.request, write.row.approver), write.row);
+      return;
+    case "approval-expiry":
+      for (const [key, row] of tables.approvals) {
+        if (row.expiry <= write.at) change.delete(tables.approvals, key);
+      }
       return;
     case "reservation":
       change.set(tables.reservations, write.row.lineage, write.row);

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { type ErrorCode, isCairnError, type NodeStore, type StoreWrite } from "@cairn/core";
 import fc from "fast-check";
 import {
+  approvalRow,
   at,
   auditRow,
   bytes,
@@ -82,6 +83,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         } as const;
         const vote = voteRow("full", 4, { approve: false, reason: "fee-too-high" });
         const voided = { intent: intentOf("full"), node: node(3), body: bytes("void") };
+        const approval = approvalRow("full", "ann", 8_640_000_000_000_000);
         const reservation = {
           lineage: lineageOf("full"),
           wallet: walletOf("main"),
@@ -169,6 +171,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           { write: "voting-round", row: round },
           { write: "vote", row: vote },
           { write: "void", row: voided },
+          { write: "approval", row: approval },
           { write: "reservation", row: reservation },
           { write: "key", row: key },
           { write: "wallet", row: wallet },
@@ -195,6 +198,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           assert.deepEqual(await reader.votingRounds(round.intent), [round]);
           assert.deepEqual(await reader.votes(vote.intent), [vote]);
           assert.deepEqual(await reader.voids(voided.intent), [voided]);
+          assert.deepEqual(await reader.approvals(approval.request), [approval]);
           assert.deepEqual(await reader.reservations(at(20)), [reservation]);
           assert.deepEqual(await reader.keys(), [key]);
           assert.deepEqual(await reader.key(key.keyId), key);
@@ -233,6 +237,8 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.equal(await store.idempotency("x", "y"), null);
         assert.equal(await store.auditHead(), null);
         assert.equal(await store.burnCounter(), 0);
+        assert.deepEqual(await store.approvals(requestOf("x")), []);
+        assert.deepEqual(await store.approvals(), []);
         assert.deepEqual(await store.bans(), []);
       });
     });
@@ -579,6 +585,26 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.equal(await later.idempotency("a", "old"), null);
         assert.equal((await later.idempotency("a", "edge"))?.key, "edge");
         assert.equal((await later.idempotency("a", "new"))?.key, "new");
+      });
+    });
+
+    test("one approval of an approver for a request is kept, until it expires", async () => {
+      await withStore(async (store, reopen) => {
+        const write = (row: ReturnType<typeof approvalRow>): StoreWrite => ({ write: "approval", row });
+        const ann = approvalRow("a", "ann", 10);
+        const bob = approvalRow("a", "bob", 11);
+        const other = approvalRow("b", "ann", 9);
+        await store.commit([write(approvalRow("a", "ann", 5)), write(bob), write(other)]);
+        await store.commit([write(ann)]);
+        const ascending = [ann, bob].toSorted((x, y) => (x.approver < y.approver ? -1 : 1));
+        assert.deepEqual(await store.approvals(requestOf("a")), ascending);
+        const all = [...ascending, other].toSorted((x, y) =>
+          x.request === y.request ? 0 : x.request < y.request ? -1 : 1,
+        );
+        assert.deepEqual(await store.approvals(), all);
+        await store.commit([{ write: "approval-expiry", at: at(10) }]);
+        const later = await reopen();
+        assert.deepEqual(await later.approvals(), [bob]);
       });
     });
 

@@ -1,6 +1,8 @@
 import {
+  type ApprovalRow,
   AUDIT_ROOT,
   type AuditRow,
+  ed25519PublicKeySchema,
   type HashHex,
   hashHexSchema,
   type IntentHash,
@@ -93,6 +95,15 @@ export function voteRow(name: string, voter: number, changes: Partial<VoteRow> =
     body: bytes(`vote of ${voter}`),
     receivedAt: at(2_000),
     ...changes,
+  };
+}
+
+export function approvalRow(request: string, approver: string, expiry: number): ApprovalRow {
+  return {
+    request: requestOf(request),
+    approver: ed25519PublicKeySchema.parse(hash(`approver ${approver}`)),
+    body: bytes(`${approver} approves ${request} until ${expiry}`),
+    expiry: at(expiry),
   };
 }
 

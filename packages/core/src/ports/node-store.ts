@@ -1,4 +1,5 @@
 import type {
+  Ed25519PublicKey,
   ExecutionId,
   GrantId,
   HashHex,
@@ -47,6 +48,8 @@ export interface NodeStore {
   votes(intent: IntentHash): Promise<readonly VoteRow[]>;
   votingRounds(intent: IntentHash): Promise<readonly VotingRoundRow[]>;
   voids(intent: IntentHash): Promise<readonly VoidRow[]>;
+  /** People's approvals of one request, or of all requests: ascending by request, then approver. */
+  approvals(request?: RequestHash): Promise<readonly ApprovalRow[]>;
   /** Reservations that are not freed, and freed ones at or after `since`. */
   reservations(since: UnixMs): Promise<readonly ReservationRow[]>;
 
@@ -109,6 +112,10 @@ export type StoreWrite =
   /** Inserts; a second vote of a voter for one (intent, round) is `wrong-state`. */
   | { readonly write: "vote"; readonly row: VoteRow }
   | { readonly write: "void"; readonly row: VoidRow }
+  /** Inserts or replaces by request and approver. */
+  | { readonly write: "approval"; readonly row: ApprovalRow }
+  /** Deletes approvals that expired at this time or before. */
+  | { readonly write: "approval-expiry"; readonly at: UnixMs }
   /** Inserts or replaces by lineage. */
   | { readonly write: "reservation"; readonly row: ReservationRow }
   | { readonly write: "key"; readonly row: KeyRow }
@@ -243,6 +250,15 @@ export interface VoidRow {
   readonly node: NodeIndex;
   /** Canonical `Signed<Void>`. */
   readonly body: Uint8Array;
+}
+
+/** A person's consent to one spend request, which may not be here yet. */
+export interface ApprovalRow {
+  readonly request: RequestHash;
+  readonly approver: Ed25519PublicKey;
+  /** Canonical `Signed<SpendApproval>`. */
+  readonly body: Uint8Array;
+  readonly expiry: UnixMs;
 }
 
 /** What one lineage holds at this node: its limits once, and the coins of every intent this node approved. */

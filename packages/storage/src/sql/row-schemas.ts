@@ -1,6 +1,8 @@
 import {
+  type ApprovalRow,
   type AuditRow,
   type BanRow,
+  ed25519PublicKeySchema,
   executionIdSchema,
   grantIdSchema,
   hashHexSchema,
@@ -169,6 +171,22 @@ export const voteRow = z
 export const voidRow = z
   .object({ tx_id: intentHashSchema, node_id: nodeIndexSchema, body: bytes })
   .transform((row): VoidRow => ({ intent: row.tx_id, node: row.node_id, body: row.body }));
+
+export const approvalRow = z
+  .object({
+    request: requestHashSchema,
+    approver: ed25519PublicKeySchema,
+    body: bytes,
+    expires_at: unixMsSchema,
+  })
+  .transform(
+    ({ request, approver, body, expires_at }): ApprovalRow => ({
+      request,
+      approver,
+      body,
+      expiry: expires_at,
+    }),
+  );
 
 export const reservationRow = z
   .object({

@@ -1,4 +1,5 @@
 import {
+  type ApprovalRow,
   type AuditRow,
   type BanRow,
   CairnError,
@@ -162,6 +163,12 @@ export class SqlNodeStore implements NodeStore {
       shapes.voidRow,
       queries.selectFrom("voids").selectAll().where("tx_id", "=", intent).orderBy("node_id"),
     );
+  }
+
+  approvals(request?: RequestHash): Promise<readonly ApprovalRow[]> {
+    let query = queries.selectFrom("spend_approvals").selectAll();
+    if (request !== undefined) query = query.where("request", "=", request);
+    return this.#all(shapes.approvalRow, query.orderBy("request").orderBy("approver"));
   }
 
   reservations(since: UnixMs): Promise<readonly ReservationRow[]> {

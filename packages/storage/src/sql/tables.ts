@@ -48,6 +48,13 @@ export interface Tables {
     readonly received_at: number;
   };
   readonly voids: { readonly tx_id: string; readonly node_id: number; readonly body: Uint8Array };
+  readonly spend_approvals: {
+    readonly request: string;
+    readonly approver: string;
+    /** Canonical `Signed<SpendApproval>`. */
+    readonly body: Uint8Array;
+    readonly expires_at: number;
+  };
   readonly reservations: {
     readonly lineage: string;
     readonly wallet: string;

@@ -116,6 +116,14 @@ export function writeStatements(write: StoreWrite): readonly SqlStatement[] {
         upsert("voids", ["tx_id", "node_id"], { tx_id: row.intent, node_id: row.node, body: row.body }),
       ];
     }
+    case "approval": {
+      const { request, approver, body, expiry } = write.row;
+      return [
+        upsert("spend_approvals", ["request", "approver"], { request, approver, body, expires_at: expiry }),
+      ];
+    }
+    case "approval-expiry":
+      return [compile(queries.deleteFrom("spend_approvals").where("expires_at", "<=", write.at))];
     case "reservation": {
       const { row } = write;
       return [

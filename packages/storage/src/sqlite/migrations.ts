@@ -265,4 +265,18 @@ create index idempotency_by_age on idempotency (created_at);
 create index audit_log_by_kind on audit_log (kind, seq);
 `,
   },
+  {
+    version: 3,
+    name: "spend-approvals",
+    sql: `
+create table spend_approvals (
+  request text not null,
+  approver text not null,
+  body blob not null,
+  expires_at integer not null,
+  primary key (request, approver)
+) strict, without rowid;
+create index spend_approvals_by_end on spend_approvals (expires_at);
+`,
+  },
 ];
