@@ -1,6 +1,7 @@
 export * from "./audit-log.ts";
 export * from "./coordination.ts";
 export * from "./coordination-hub.ts";
+export * from "./etcd/etcd-coordination.ts";
 export * from "./memory-coordination.ts";
 export * from "./memory-disk.ts";
 export * from "./memory-store.ts";

@@ -15,9 +15,10 @@ import {
   type UnixMs,
 } from "@cairn/core";
 import { openSqliteStore } from "../src/index.ts";
-import { type Migration, migrations } from "../src/sqlite/migrations.ts";
+import type { Migration } from "../src/sql/schema-history.ts";
+import { StorageRefusal } from "../src/sql/storage-refusal.ts";
+import { migrations } from "../src/sqlite/migrations.ts";
 import { SqliteConnection } from "../src/sqlite/sqlite-connection.ts";
-import { StorageRefusal } from "../src/sqlite/storage-refusal.ts";
 import { at, bytes, hash, node, presignatureOf, presignatureRow, sessionOf, transactionRow } from "./rows.ts";
 import { createSmallDatabase, createSmallFileSystem, type SmallDisk } from "./small-disk.ts";
 import { createSqlitePlace, openAt, owner } from "./sqlite-place.ts";

@@ -1,13 +1,10 @@
-import { createHash } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
-import type { Migration } from "./migrations.ts";
-import { StorageRefusal } from "./storage-refusal.ts";
-
-interface Applied {
-  readonly version: number;
-  readonly name: string;
-  readonly checksum: string;
-}
+import {
+  type AppliedMigration,
+  type Migration,
+  migrationChecksum,
+  missingMigrations,
+} from "../sql/schema-history.ts";
 
 /**
  * Brings the schema to the last of `migrations`, in one transaction. `now` is milliseconds since the Unix epoch.
@@ -26,48 +23,22 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
       .prepare("select version, name, checksum from schema_migrations order by version")
       .all()
       .map(
-        (row): Applied => ({
+        (row): AppliedMigration => ({
           version: Number(row.version),
           name: String(row.name),
           checksum: String(row.checksum),
         }),
       );
-    refuseForeign(applied, migrations);
     const record = database.prepare(
       "insert into schema_migrations (version, name, checksum, applied_at) values (?, ?, ?, ?)",
     );
-    for (const migration of migrations.slice(applied.length)) {
+    for (const migration of missingMigrations(applied, migrations)) {
       database.exec(migration.sql);
-      record.run(migration.version, migration.name, checksum(migration), now);
+      record.run(migration.version, migration.name, migrationChecksum(migration), now);
     }
     database.exec("commit");
   } catch (cause) {
     if (database.isTransaction) database.exec("rollback");
     throw cause;
   }
-}
-
-function refuseForeign(applied: readonly Applied[], migrations: readonly Migration[]): void {
-  const newest = applied.at(-1)?.version ?? 0;
-  const known = migrations.at(-1)?.version ?? 0;
-  if (newest > known) {
-    throw new StorageRefusal(
-      "schema-too-new",
-      `a later release of Cairn made this database (schema ${newest}, known up to ${known}): start that release or a newer one`,
-      { schema: newest, known },
-    );
-  }
-  for (const [position, row] of applied.entries()) {
-    const migration = migrations[position];
-    if (migration?.version === row.version && checksum(migration) === row.checksum) continue;
-    throw new StorageRefusal(
-      "storage-corrupt",
-      `step ${row.version} (${row.name}) of this database's schema is not this release's: it was made by an altered build`,
-      { version: row.version, name: row.name },
-    );
-  }
-}
-
-function checksum(migration: Migration): string {
-  return createHash("sha256").update(migration.sql).digest("hex");
 }

@@ -1,10 +1,4 @@
-/** One step of the schema. What is released never changes: its checksum is kept in every database. */
-export interface Migration {
-  /** From 1, without gaps. */
-  readonly version: number;
-  readonly name: string;
-  readonly sql: string;
-}
+import type { Migration } from "../sql/schema-history.ts";
 
 /**
  * The sqlite schema. `transactions.txid` is no unique column: a Byzantine receiver can wrap one unsigned transaction into two

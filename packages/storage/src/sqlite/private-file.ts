@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { StorageRefusal } from "./storage-refusal.ts";
+import { StorageRefusal } from "../sql/storage-refusal.ts";
 
 /**
  * Makes the folder (0700) and the file (0600) where they are missing, and refuses what others may read. It opens nothing that

@@ -1,11 +1,11 @@
 import { statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { Migration } from "../sql/schema-history.ts";
 import type { SqlRow, SqlStatement } from "../sql/sql-executor.ts";
+import { StorageRefusal } from "../sql/storage-refusal.ts";
 import { migrate } from "./migrate.ts";
-import type { Migration } from "./migrations.ts";
 import { ensurePrivateFile } from "./private-file.ts";
 import { sqliteFailure } from "./sqlite-error.ts";
-import { StorageRefusal } from "./storage-refusal.ts";
 
 export interface SqliteConnectionOptions {
   readonly path: string;

@@ -1,5 +1,5 @@
 import type { ErrorCode } from "@cairn/core";
-import { StorageRefusal } from "./storage-refusal.ts";
+import { StorageRefusal } from "../sql/storage-refusal.ts";
 
 /** Primary result codes (https://www.sqlite.org/rescode.html); the low byte of an extended one. */
 const result = {

@@ -1,8 +1,8 @@
 /** The thread of one node's database: opens it, then answers in batches, with one flush to disk a batch of commits. */
 import { flushCompileCache } from "node:module";
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { StorageRefusal } from "../sql/storage-refusal.ts";
 import { type Outcome, SqliteConnection } from "./sqlite-connection.ts";
-import { StorageRefusal } from "./storage-refusal.ts";
 import {
   OPENED,
   type WorkerError,

@@ -1,7 +1,7 @@
 import type { ErrorCode, ErrorData } from "@cairn/core";
 
 /**
- * A {@link CairnError} to be, inside the database's thread. Classes do not survive the way between threads, and a thread
+ * A {@link CairnError} to be, inside a database's thread. Classes do not survive the way between threads, and a thread
  * without the rest of Cairn starts in a tenth of the time.
  */
 export class StorageRefusal extends Error {
