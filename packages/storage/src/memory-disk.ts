@@ -3,6 +3,8 @@ import {
   type AuditRow,
   type BanRow,
   CairnError,
+  type ChangeRow,
+  type ChangeVoteRow,
   type IdempotencyRow,
   type KeyRow,
   type ManifestRow,
@@ -25,6 +27,8 @@ import { copyRow } from "./copy-row.ts";
 export interface MemoryTables {
   readonly meta: Map<string, { readonly key: string; readonly value: Uint8Array }>;
   readonly manifests: Map<string, ManifestRow>;
+  readonly changes: Map<string, ChangeRow>;
+  readonly changeVotes: Map<string, ChangeVoteRow>;
   readonly transactions: Map<string, TransactionRow>;
   readonly votingRounds: Map<string, VotingRoundRow>;
   readonly votes: Map<string, VoteRow>;
@@ -87,6 +91,8 @@ function emptyTables(): MemoryTables {
   return {
     meta: new Map(),
     manifests: new Map(),
+    changes: new Map(),
+    changeVotes: new Map(),
     transactions: new Map(),
     votingRounds: new Map(),
     votes: new Map(),
@@ -116,6 +122,8 @@ function copyTables(tables: MemoryTables): MemoryTables {
   return {
     meta: copy(tables.meta),
     manifests: copy(tables.manifests),
+    changes: copy(tables.changes),
+    changeVotes: copy(tables.changeVotes),
     transactions: copy(tables.transactions),
     votingRounds: copy(tables.votingRounds),
     votes: copy(tables.votes),

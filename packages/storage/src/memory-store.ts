@@ -4,6 +4,9 @@ import {
   type AuditRow,
   type BanRow,
   CairnError,
+  type ChangeQuery,
+  type ChangeRow,
+  type ChangeVoteRow,
   type HashHex,
   type IdempotencyRow,
   type IntentHash,
@@ -130,6 +133,30 @@ class MemoryStore implements NodeStore {
 
   async manifests(): Promise<readonly ManifestRow[]> {
     return this.#read((tables) => sorted(tables.manifests, (row) => [row.sequence]));
+  }
+
+  async change(proposal: HashHex): Promise<ChangeRow | null> {
+    return this.#read((tables) => tables.changes.get(proposal) ?? null);
+  }
+
+  async changes({ states, limit }: ChangeQuery): Promise<readonly ChangeRow[]> {
+    return this.#read((tables) =>
+      sorted(
+        [...tables.changes.values()].filter((row) => states === undefined || states.includes(row.state)),
+        (row) => [row.createdAt, row.proposal],
+      )
+        .reverse()
+        .slice(0, limit),
+    );
+  }
+
+  async changeVotes(proposal: HashHex): Promise<readonly ChangeVoteRow[]> {
+    return this.#read((tables) =>
+      sorted(
+        [...tables.changeVotes.values()].filter((row) => row.proposal === proposal),
+        (row) => [row.node],
+      ),
+    );
   }
 
   async transaction(
@@ -446,6 +473,28 @@ function apply(change: Change, write: StoreWrite): void {
         });
       }
       change.set(tables.manifests, key, write.row);
+      return;
+    }
+    case "change": {
+      const { row } = write;
+      const known = tables.changes.get(row.proposal);
+      change.set(
+        tables.changes,
+        row.proposal,
+        known === undefined ? row : { ...row, firstSeenAt: known.firstSeenAt },
+      );
+      return;
+    }
+    case "change-vote": {
+      const { proposal, node } = write.row;
+      const key = keyText(proposal, node);
+      if (tables.changeVotes.has(key)) {
+        throw new CairnError("wrong-state", "this node's word on this proposal is already recorded", {
+          proposal,
+          node,
+        });
+      }
+      change.set(tables.changeVotes, key, write.row);
       return;
     }
     case "transaction":

@@ -8,6 +8,8 @@ import {
   at,
   auditRow,
   bytes,
+  changeRow,
+  changeVoteRow,
   hash,
   intentOf,
   keyOf,
@@ -163,10 +165,18 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           revokedAt: null,
         } as const;
         const manifest = manifestRow("manifest", 0);
+        const change = changeRow("full", {
+          state: "committed",
+          commit: bytes("commit"),
+          effectiveAt: at(5_000),
+        });
+        const changeVote = changeVoteRow("full", 5);
         const audit = auditRow(0);
         await store.commit([
           { write: "meta", key: "epoch", value: Uint8Array.of(0, 255) },
           { write: "manifest", row: manifest },
+          { write: "change", row: change },
+          { write: "change-vote", row: changeVote },
           { write: "transaction", row: transaction },
           { write: "voting-round", row: round },
           { write: "vote", row: vote },
@@ -191,6 +201,9 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           assert.deepEqual(await reader.meta("epoch"), Uint8Array.of(0, 255));
           assert.equal(await reader.meta("absent"), null);
           assert.deepEqual(await reader.manifests(), [manifest]);
+          assert.deepEqual(await reader.change(change.proposal), change);
+          assert.deepEqual(await reader.changes({ limit: 9 }), [change]);
+          assert.deepEqual(await reader.changeVotes(change.proposal), [changeVote]);
           assert.deepEqual(await reader.transaction({ intent: transaction.intent }), transaction);
           assert.deepEqual(await reader.transaction({ txid: transaction.txid }), transaction);
           assert.deepEqual(await reader.transactionOfRequest(transaction.request), transaction);
@@ -361,6 +374,42 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         await refused(store.commit([{ write: "manifest", row: manifestRow("other", 0) }]), "wrong-state");
         await store.commit([{ write: "manifest", row: manifestRow("second", 1) }]);
         assert.deepEqual(await store.manifests(), [first, manifestRow("second", 1)]);
+      });
+    });
+
+    test("a change is replaced by its proposal and keeps its first sight; lists are newest first, by state", async () => {
+      await withStore(async (store, reopen) => {
+        const older = changeRow("older");
+        const newer = changeRow("newer", { createdAt: at(1_500), state: "expired" });
+        await store.commit([older, newer].map((row): StoreWrite => ({ write: "change", row })));
+        const committed = changeRow("older", {
+          state: "committed",
+          commit: bytes("commit"),
+          effectiveAt: at(9_000),
+          updatedAt: at(1_700),
+        });
+        await store.commit([{ write: "change", row: { ...committed, firstSeenAt: at(1) } }]);
+        const later = await reopen();
+        assert.deepEqual(await later.changes({ limit: 9 }), [newer, committed]);
+        assert.deepEqual(await later.changes({ limit: 1 }), [newer]);
+        assert.deepEqual(await later.changes({ states: ["committed", "open"], limit: 9 }), [committed]);
+        assert.deepEqual(await later.changes({ states: [], limit: 9 }), []);
+        assert.equal(await later.change(hash("change none")), null);
+      });
+    });
+
+    test("a node has one word on each proposal", async () => {
+      await withStore(async (store) => {
+        await store.commit(
+          [2, 1].map((from): StoreWrite => ({ write: "change-vote", row: changeVoteRow("a", from) })),
+        );
+        const again = { ...changeVoteRow("a", 1), body: bytes("another word") };
+        await refused(store.commit([{ write: "change-vote", row: again }]), "wrong-state");
+        await store.commit([{ write: "change-vote", row: changeVoteRow("b", 1) }]);
+        assert.deepEqual(await store.changeVotes(changeRow("a").proposal), [
+          changeVoteRow("a", 1),
+          changeVoteRow("a", 2),
+        ]);
       });
     });
 

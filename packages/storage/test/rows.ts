@@ -2,6 +2,8 @@ import {
   type ApprovalRow,
   AUDIT_ROOT,
   type AuditRow,
+  type ChangeRow,
+  type ChangeVoteRow,
   ed25519PublicKeySchema,
   type HashHex,
   hashHexSchema,
@@ -54,6 +56,31 @@ export const node = (index: number): NodeIndex => nodeIndexSchema.parse(index);
 export const at = (time: number): UnixMs => unixMsSchema.parse(time);
 export const sats = (amount: bigint): Sats => satsSchema.parse(amount);
 export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text));
+
+export function changeRow(name: string, changes: Partial<ChangeRow> = {}): ChangeRow {
+  return {
+    proposal: hash(`change ${name}`),
+    type: "manifest",
+    state: "open",
+    body: bytes(`change ${name}`),
+    commit: null,
+    createdAt: at(1_000),
+    expiry: at(2_000),
+    firstSeenAt: at(1_001),
+    effectiveAt: null,
+    updatedAt: at(1_001),
+    ...changes,
+  };
+}
+
+export function changeVoteRow(name: string, voter: number): ChangeVoteRow {
+  return {
+    proposal: hash(`change ${name}`),
+    node: node(voter),
+    body: bytes(`word of ${voter} on ${name}`),
+    receivedAt: at(1_002),
+  };
+}
 
 export function transactionRow(name: string, changes: Partial<TransactionRow> = {}): TransactionRow {
   return {

@@ -37,6 +37,12 @@ export interface NodeStore {
   meta(key: string): Promise<Uint8Array | null>;
   manifests(): Promise<readonly ManifestRow[]>;
 
+  change(proposal: HashHex): Promise<ChangeRow | null>;
+  /** Proposed changes of the cluster, newest first. */
+  changes(query: ChangeQuery): Promise<readonly ChangeRow[]>;
+  /** Ascending by node. */
+  changeVotes(proposal: HashHex): Promise<readonly ChangeVoteRow[]>;
+
   /** Of several intents around one unsigned transaction, the one that is signed, else the first seen. */
   transaction(by: { readonly intent: IntentHash } | { readonly txid: Txid }): Promise<TransactionRow | null>;
   /** Newest first. */
@@ -106,6 +112,10 @@ export type StoreWrite =
   | { readonly write: "meta"; readonly key: string; readonly value: Uint8Array }
   /** Inserts; the same again changes nothing, another with its sequence number is `wrong-state`. */
   | { readonly write: "manifest"; readonly row: ManifestRow }
+  /** Inserts or replaces by proposal, but for `firstSeenAt`, which never changes. */
+  | { readonly write: "change"; readonly row: ChangeRow }
+  /** Inserts; a second word of a node on one proposal is `wrong-state`. */
+  | { readonly write: "change-vote"; readonly row: ChangeVoteRow }
   /** Inserts or replaces by intent. */
   | { readonly write: "transaction"; readonly row: TransactionRow }
   | { readonly write: "voting-round"; readonly row: VotingRoundRow }
@@ -160,6 +170,44 @@ export interface ManifestRow {
   readonly hash: ManifestHash;
   /** Canonical `SignedManifest`. */
   readonly body: Uint8Array;
+}
+
+/**
+ * States of a proposed change: `open` to votes; `committed` by a quorum, and waiting for its time; `in-force`, for good; or ended:
+ * `rejected` by so many that no quorum is left, `expired`, or `overtaken` by another change of the same manifest.
+ */
+export const changeStates = ["open", "committed", "in-force", "rejected", "expired", "overtaken"] as const;
+export type ChangeState = (typeof changeStates)[number];
+
+export interface ChangeRow {
+  /** The proposal's hash. */
+  readonly proposal: HashHex;
+  readonly type: "manifest" | "ban-lift" | "refresh";
+  readonly state: ChangeState;
+  /** Canonical `SignedChangeProposal`. */
+  readonly body: Uint8Array;
+  /** Canonical `ChangeCommit`, once there is one. */
+  readonly commit: Uint8Array | null;
+  readonly createdAt: UnixMs;
+  readonly expiry: UnixMs;
+  /** Node's own first sight, which delays are held from. */
+  readonly firstSeenAt: UnixMs;
+  /** When it takes effect at this node, or took it; null before there is a commit. */
+  readonly effectiveAt: UnixMs | null;
+  readonly updatedAt: UnixMs;
+}
+
+export interface ChangeQuery {
+  readonly states?: readonly ChangeState[];
+  readonly limit: number;
+}
+
+export interface ChangeVoteRow {
+  readonly proposal: HashHex;
+  readonly node: NodeIndex;
+  /** Canonical `SignedChangeVote`. */
+  readonly body: Uint8Array;
+  readonly receivedAt: UnixMs;
 }
 
 /** States of a transaction as people see them. */

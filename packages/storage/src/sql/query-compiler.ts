@@ -30,17 +30,19 @@ export function compile(
   return expect === undefined ? { sql: compiled.sql, parameters } : { sql: compiled.sql, parameters, expect };
 }
 
-/** Inserts `row`, or replaces all columns of the one with the same `key`. */
+/** Inserts `row`, or replaces all columns but `fixed` of the one with the same `key`. */
 export function upsert<Table extends keyof Tables & string>(
   table: Table,
   key: readonly (keyof Tables[Table] & string)[],
   row: Tables[Table],
+  fixed: readonly (keyof Tables[Table] & string)[] = [],
 ): SqlStatement {
   const columns = Object.keys(row);
+  const changing = columns.filter((name) => !fixed.some((kept) => kept === name));
   return compile(sql`insert into ${sql.table(table)} (${sql.join(columns.map((name) => sql.ref(name)))})
 values (${sql.join(Object.values(row))})
 on conflict (${sql.join(key.map((name) => sql.ref(name)))})
-do update set ${sql.join(columns.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`);
+do update set ${sql.join(changing.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`);
 }
 
 function sqlValue(value: unknown): SqlValue {

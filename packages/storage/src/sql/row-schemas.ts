@@ -2,6 +2,9 @@ import {
   type ApprovalRow,
   type AuditRow,
   type BanRow,
+  type ChangeRow,
+  type ChangeVoteRow,
+  changeStates,
   ed25519PublicKeySchema,
   executionIdSchema,
   grantIdSchema,
@@ -71,6 +74,45 @@ export const metaRow = z.object({ value: bytes }).transform((row) => row.value);
 export const manifestRow = z
   .object({ sequence: integer, hash: manifestHashSchema, body: bytes })
   .transform((row): ManifestRow => row);
+
+export const changeRow = z
+  .object({
+    id: hashHexSchema,
+    change_type: z.enum(["manifest", "ban-lift", "refresh"]),
+    state: z.enum(changeStates),
+    body: bytes,
+    certificate: bytes.nullable(),
+    created_at: unixMsSchema,
+    expires_at: unixMsSchema,
+    first_seen_at: unixMsSchema,
+    effective_at: unixMsSchema.nullable(),
+    updated_at: unixMsSchema,
+  })
+  .transform(
+    (row): ChangeRow => ({
+      proposal: row.id,
+      type: row.change_type,
+      state: row.state,
+      body: row.body,
+      commit: row.certificate,
+      createdAt: row.created_at,
+      expiry: row.expires_at,
+      firstSeenAt: row.first_seen_at,
+      effectiveAt: row.effective_at,
+      updatedAt: row.updated_at,
+    }),
+  );
+
+export const changeVoteRow = z
+  .object({ change_id: hashHexSchema, node_id: nodeIndexSchema, body: bytes, received_at: unixMsSchema })
+  .transform(
+    (row): ChangeVoteRow => ({
+      proposal: row.change_id,
+      node: row.node_id,
+      body: row.body,
+      receivedAt: row.received_at,
+    }),
+  );
 
 export const transactionRow = z
   .object({

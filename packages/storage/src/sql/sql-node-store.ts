@@ -3,6 +3,9 @@ import {
   type AuditRow,
   type BanRow,
   CairnError,
+  type ChangeQuery,
+  type ChangeRow,
+  type ChangeVoteRow,
   type HashHex,
   type IdempotencyRow,
   type IntentHash,
@@ -76,6 +79,30 @@ export class SqlNodeStore implements NodeStore {
 
   manifests(): Promise<readonly ManifestRow[]> {
     return this.#all(shapes.manifestRow, queries.selectFrom("manifests").selectAll().orderBy("sequence"));
+  }
+
+  change(proposal: HashHex): Promise<ChangeRow | null> {
+    return this.#first(
+      shapes.changeRow,
+      queries.selectFrom("changes").selectAll().where("id", "=", proposal),
+    );
+  }
+
+  async changes({ states, limit }: ChangeQuery): Promise<readonly ChangeRow[]> {
+    if (states?.length === 0) return [];
+    let query = queries.selectFrom("changes").selectAll();
+    if (states !== undefined) query = query.where("state", "in", states);
+    return this.#all(
+      shapes.changeRow,
+      query.orderBy("created_at", "desc").orderBy("id", "desc").limit(limit),
+    );
+  }
+
+  changeVotes(proposal: HashHex): Promise<readonly ChangeVoteRow[]> {
+    return this.#all(
+      shapes.changeVoteRow,
+      queries.selectFrom("change_votes").selectAll().where("change_id", "=", proposal).orderBy("node_id"),
+    );
   }
 
   transaction(by: { readonly intent: IntentHash } | { readonly txid: Txid }): Promise<TransactionRow | null> {

@@ -2,6 +2,28 @@
 export interface Tables {
   readonly meta: { readonly key: string; readonly value: Uint8Array };
   readonly manifests: { readonly sequence: number; readonly hash: string; readonly body: Uint8Array };
+  readonly changes: {
+    /** Hash of the proposal. */
+    readonly id: string;
+    readonly change_type: string;
+    readonly state: string;
+    /** Canonical `SignedChangeProposal`. */
+    readonly body: Uint8Array;
+    /** Canonical `ChangeCommit`. */
+    readonly certificate: Uint8Array | null;
+    readonly created_at: number;
+    readonly expires_at: number;
+    readonly first_seen_at: number;
+    readonly effective_at: number | null;
+    readonly updated_at: number;
+  };
+  readonly change_votes: {
+    readonly change_id: string;
+    readonly node_id: number;
+    /** Canonical `SignedChangeVote`. */
+    readonly body: Uint8Array;
+    readonly received_at: number;
+  };
   readonly transactions: {
     /** Intent hash. */
     readonly id: string;

@@ -41,6 +41,46 @@ export function writeStatements(write: StoreWrite): readonly SqlStatement[] {
         ),
       ];
     }
+    case "change": {
+      const { row } = write;
+      return [
+        upsert(
+          "changes",
+          ["id"],
+          {
+            id: row.proposal,
+            change_type: row.type,
+            state: row.state,
+            body: row.body,
+            certificate: row.commit,
+            created_at: row.createdAt,
+            expires_at: row.expiry,
+            first_seen_at: row.firstSeenAt,
+            effective_at: row.effectiveAt,
+            updated_at: row.updatedAt,
+          },
+          ["first_seen_at"],
+        ),
+      ];
+    }
+    case "change-vote": {
+      const { proposal, node, body, receivedAt } = write.row;
+      return [
+        compile(
+          queries
+            .insertInto("change_votes")
+            .values({ change_id: proposal, node_id: node, body, received_at: receivedAt })
+            .onConflict((conflict) => conflict.columns(["change_id", "node_id"]).doNothing())
+            .returning("change_id"),
+          {
+            rows: 1,
+            code: "wrong-state",
+            message: "this node's word on this proposal is already recorded",
+            data: { proposal, node },
+          },
+        ),
+      ];
+    }
     case "transaction": {
       const { row } = write;
       return [

@@ -273,4 +273,31 @@ create table spend_approvals (
 create index spend_approvals_by_end on spend_approvals (expires_at);
 `,
   },
+  {
+    version: 4,
+    name: "changes",
+    sql: `
+create table changes (
+  id text primary key,
+  change_type text not null,
+  state text not null,
+  body blob not null,
+  certificate blob,
+  created_at integer not null,
+  expires_at integer not null,
+  first_seen_at integer not null,
+  effective_at integer,
+  updated_at integer not null
+) strict;
+create index changes_by_age on changes (created_at, id);
+
+create table change_votes (
+  change_id text not null,
+  node_id integer not null,
+  body blob not null,
+  received_at integer not null,
+  primary key (change_id, node_id)
+) strict, without rowid;
+`,
+  },
 ];
