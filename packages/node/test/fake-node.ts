@@ -225,7 +225,12 @@ export class FakeNode implements NodeFacade {
       amountSats: output.amountSats,
       feeSats: satsSchema.parse(coin.amountSats - output.amountSats),
       outpoints: [coin.outpoint],
-      metadata: writeMetadata({ receiver: 1 as NodeIndex, signers: [], timings: { voted: 12 } }),
+      metadata: writeMetadata({
+        receiver: 1 as NodeIndex,
+        signers: [],
+        approvers: [],
+        timings: { voted: 12 },
+      }),
       createdAt: now,
       updatedAt: now,
       expiry: request.expiry,

@@ -7,6 +7,7 @@ import type {
   SpendRequest,
   UnixMs,
 } from "@cairn/core";
+import { requiredApprovals } from "./required-approvals.ts";
 
 /** Window of the rolling limits. */
 export const ROLLING_WINDOW_MS = 24 * 60 * 60 * 1000;
@@ -256,7 +257,7 @@ function rateLimit(policy: Policy, facts: Facts): RuleVerdict {
 function approvals(policy: Policy, facts: Facts): RuleVerdict {
   const rule = policy.approvals;
   if (rule === null) return off("approvals");
-  if (facts.paysSats <= rule.aboveSats) {
+  if (requiredApprovals(policy, facts.input.request) === null) {
     return verdict("approvals", "allow", `${facts.paysSats} sat need no approval up to ${rule.aboveSats}`);
   }
   const given = rule.keys.filter((key) => facts.input.approvals.includes(key)).length;

@@ -1,3 +1,4 @@
+export type { ApprovalStanding } from "./approval-book.ts";
 export * from "./ban-desk.ts";
 export * from "./chain-watch.ts";
 export * from "./keygen-desk.ts";

@@ -6,9 +6,11 @@ import {
   manifestHash,
   type NodeIndex,
   type PeerStatus,
+  type RequestHash,
   type SessionId,
   type SignatureHex,
   type SignedKeygenRequest,
+  type SignedSpendApproval,
   type SpendRequest,
   type Timer,
   type TransactionRow,
@@ -316,8 +318,16 @@ export class NodeRuntime {
     return this.keys.request(request);
   }
 
-  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict {
-    return this.spends.dryRun(request);
+  /** Takes a person's approval: see {@link SpendDesk.takeApproval}. */
+  takeApproval(signed: SignedSpendApproval): Promise<void> {
+    return this.spends.takeApproval(signed);
+  }
+
+  dryRun(
+    request: Pick<SpendRequest, "outputs" | "maxFeeSats">,
+    hash: RequestHash | null = null,
+  ): PolicyVerdict {
+    return this.spends.dryRun(request, hash);
   }
 
   peers(): readonly PeerStatus[] {
@@ -343,9 +353,10 @@ export class NodeRuntime {
     await this.loop.close(new CairnError("closed", "the node is stopping"));
   }
 
-  /** Forgets subjects that nobody may propose for any more. */
+  /** Forgets subjects that nobody may propose for any more, and approvals that have expired. */
   #prune(): void {
     if (this.#closing) return;
+    unawaited(this.spends.prune(), (cause) => this.#report(cause));
     this.#ledger.value = pruneLedger(this.#ledger.value, this.#modules.clock.now(), PRUNE_MS);
     this.#pruning = this.#modules.clock.after(PRUNE_MS, () => this.#prune());
   }

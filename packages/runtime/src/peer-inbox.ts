@@ -58,6 +58,8 @@ export class PeerInbox {
     switch (kind) {
       case "intent":
         return spends.inbox.onIntent(from, payload);
+      case "approval":
+        return spends.inbox.onApproval(from, payload);
       case "vote":
         return spends.inbox.onVote(from, payload);
       case "deferral":

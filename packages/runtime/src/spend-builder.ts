@@ -13,6 +13,7 @@ import { checkIntent, type Intent } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
+  isCairnError,
   type NodeStore,
   outpointText,
   type Random,
@@ -91,29 +92,33 @@ export class SpendBuilder {
     ]);
     const lineage = await findLineage(request, store);
     const taken = new Set(this.#modules.claims.coinsBeside(lineage));
+    const wanted = new Set<string>();
     const ours: WalletCoin[] = [];
-    for (const { row } of this.#modules.live.all()) {
+    for (const { row, voting } of this.#modules.live.all()) {
       if (row.state === "rejected" || row.wallet !== request.wallet) continue;
       const coins = row.outpoints.map(outpointText);
-      if (row.lineage !== lineage) for (const coin of coins) taken.add(coin);
+      if (row.lineage !== lineage)
+        for (const coin of coins) (voting.name === "Initial" ? wanted : taken).add(coin);
       else ours.push(...view.coins.filter((coin) => coins.includes(outpointText(coin.outpoint))).slice(0, 1));
     }
     const change = deriveKey(descriptor, [1, view.nextChangeIndex]);
-    const selection = selectCoins(
-      {
-        kind: descriptor.kind,
-        coins: view.coins.filter((coin) => !taken.has(outpointText(coin.outpoint))),
-        required: ours,
-        recipients,
-        changeScript: change.script,
-        feeRate:
-          request.feeRateSatsPerKvb === null
-            ? pickFeeRate(estimates, FEE_TARGET_BLOCKS, { fallback: FALLBACK_RATE, ceiling: RATE_CEILING })
-            : feeRatePerKvb(BigInt(request.feeRateSatsPerKvb)),
-        maxFeeSats: request.maxFeeSats,
-      },
-      { random },
-    );
+    const select = (without: ReadonlySet<string>) =>
+      selectCoins(
+        {
+          kind: descriptor.kind,
+          coins: view.coins.filter((coin) => !without.has(outpointText(coin.outpoint))),
+          required: ours,
+          recipients,
+          changeScript: change.script,
+          feeRate:
+            request.feeRateSatsPerKvb === null
+              ? pickFeeRate(estimates, FEE_TARGET_BLOCKS, { fallback: FALLBACK_RATE, ceiling: RATE_CEILING })
+              : feeRatePerKvb(BigInt(request.feeRateSatsPerKvb)),
+          maxFeeSats: request.maxFeeSats,
+        },
+        { random },
+      );
+    const selection = sparing(wanted, taken, select);
     return encodePsbt(
       buildPsbt({
         descriptor,
@@ -130,5 +135,20 @@ export class SpendBuilder {
         lockTime: tip.height,
       }),
     );
+  }
+}
+
+/** Leaves what waits for approvals its coins where others are enough; it holds none before the vote. */
+function sparing<T>(
+  wanted: ReadonlySet<string>,
+  taken: ReadonlySet<string>,
+  select: (without: ReadonlySet<string>) => T,
+): T {
+  if (wanted.size === 0) return select(taken);
+  try {
+    return select(new Set([...taken, ...wanted]));
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return select(taken);
   }
 }

@@ -17,6 +17,7 @@ import {
   type Random,
   type RequestHash,
   type SignatureHex,
+  type SignedSpendApproval,
   type Signer,
   type SpendRequest,
   spendRequestHash,
@@ -26,6 +27,7 @@ import {
   type WalletId,
 } from "@cairn/core";
 import { type PolicyVerdict, ROLLING_WINDOW_MS } from "@cairn/policy";
+import { ApprovalBook, type ApprovalStanding } from "./approval-book.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { FaultyIntents, type RecordViolation } from "./faulty-intents.ts";
 import { type LiveSpend, LiveSpends } from "./live-spends.ts";
@@ -80,6 +82,7 @@ export class SpendDesk {
   readonly #modules: SpendDeskModules;
   readonly #live: LiveSpends;
   readonly #claims: SpendClaims;
+  readonly #approvals: ApprovalBook;
   readonly #judge: SpendJudge;
   readonly #voting: SpendVoting;
   readonly #builder: SpendBuilder;
@@ -95,12 +98,14 @@ export class SpendDesk {
     const early = new EarlyEvents(modules.clock);
     const live = new LiveSpends(modules);
     const claims = new SpendClaims({ ...modules, live });
-    const judge = new SpendJudge(options.policy, { ...modules, live, claims });
+    const approvals = new ApprovalBook(options, { ...modules, live });
+    const judge = new SpendJudge(options.policy, { ...modules, live, claims, approvals });
     const faulty = new FaultyIntents(options.me, { ...modules, live, early });
-    const voting = new SpendVoting(options, { ...modules, live, claims, judge, faulty });
-    const intake = new SpendIntake(options, { ...modules, live, early, voting });
+    const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
+    const intake = new SpendIntake(options, { ...modules, live, early, approvals, voting });
     this.#live = live;
     this.#claims = claims;
+    this.#approvals = approvals;
     this.#judge = judge;
     this.#voting = voting;
     this.#intake = intake;
@@ -114,6 +119,7 @@ export class SpendDesk {
     const { store, clock } = this.#modules;
     const since = (clock.now() - ROLLING_WINDOW_MS) as UnixMs;
     this.#claims.restore(await store.reservations(since));
+    this.#approvals.restore(await store.approvals());
     const stored = await storedSpends(store, this.#claims.heldFor(), this.#voting.context());
     for (const { live, effects } of stored) {
       this.#live.restore(live);
@@ -129,6 +135,7 @@ export class SpendDesk {
         if (live === undefined) return;
         batch.write({ write: "transaction", row: live.row });
         this.#voting.carryOut(batch, hash, effects);
+        this.#voting.open(batch, hash);
       });
     }
     this.#restored.clear();
@@ -166,9 +173,30 @@ export class SpendDesk {
     return submission;
   }
 
-  /** What this node's policy says of a spend, with nothing reserved. */
-  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict {
-    return this.#judge.dryRun(request);
+  /**
+   * Takes a person's approval of a request, which may not be here yet, and tells all.
+   * @throws CairnError those of core's `verifySpendApproval`; `busy`
+   */
+  takeApproval(signed: SignedSpendApproval): Promise<void> {
+    return this.#intake.takeApproval(signed, this.#options.me);
+  }
+
+  /** How the approvals stand that policy asks for; null where it asks for none. */
+  approvals(hash: RequestHash, request: Pick<SpendRequest, "outputs">): ApprovalStanding | null {
+    return this.#approvals.standing(hash, request);
+  }
+
+  /** Forgets approvals that have expired. */
+  prune(): Promise<void> {
+    return this.#modules.loop.run((batch) => this.#approvals.prune(batch));
+  }
+
+  /** What this node's policy says of a spend, with nothing reserved; approvals count where the request is known by its hash. */
+  dryRun(
+    request: Pick<SpendRequest, "outputs" | "maxFeeSats">,
+    hash: RequestHash | null = null,
+  ): PolicyVerdict {
+    return this.#judge.dryRun(request, hash);
   }
 
   /**

@@ -20,7 +20,7 @@ import {
   isCairnError,
   type NodeIndex,
   type NodeStore,
-  spendRequestHash,
+  signedSpendApprovalSchema,
 } from "@cairn/core";
 import type { EarlyEvents } from "./early-events.ts";
 import type { FaultyIntents, RecordViolation } from "./faulty-intents.ts";
@@ -70,13 +70,18 @@ export class SpendInbox {
         throw error;
       }
     }
-    intake.checkQuota(from, spendRequestHash(intent.request.body));
+    intake.checkQuota(from, intent.request);
     if (!wallets.has(intent.wallet)) {
       throw new CairnError("busy", "this node does not hold the wallet's record yet; send the intent again", {
         wallet: intent.wallet,
       });
     }
     await intake.insert(intent, from);
+  }
+
+  /** A person's approval, which a peer took or was told. */
+  async onApproval(from: NodeIndex, payload: Uint8Array): Promise<void> {
+    await this.#modules.intake.takeApproval(decodeCanonical(signedSpendApprovalSchema, payload), from);
   }
 
   async onVote(from: NodeIndex, payload: Uint8Array): Promise<void> {

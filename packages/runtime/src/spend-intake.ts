@@ -11,12 +11,13 @@ import {
   type NodeIndex,
   type NodeStore,
   outpointText,
-  type RequestHash,
   type Sats,
+  type SignedSpendApproval,
   spendRequestHash,
   type TransactionRow,
   type Txid,
 } from "@cairn/core";
+import type { ApprovalBook } from "./approval-book.ts";
 import type { EarlyEvents } from "./early-events.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
@@ -33,10 +34,11 @@ export interface SpendIntakeModules {
   readonly clock: Clock;
   readonly live: LiveSpends;
   readonly early: EarlyEvents;
+  readonly approvals: ApprovalBook;
   readonly voting: SpendVoting;
 }
 
-/** Intents without a certificate that one peer may have made at a time. */
+/** Intents without a certificate that one peer may have made at a time, and as many that wait for approvals. */
 const MAX_OPEN_PER_PEER = 256;
 /** Intents of one request that one peer may have made; certified ones count, since each costs a vote of all and a place in the book. */
 const MAX_PER_REQUEST = 8;
@@ -55,12 +57,15 @@ export class SpendIntake {
    * One peer must not fill this node's memory, nor wear it out with variants of one request.
    * @throws CairnError `rate-limited`, `busy`
    */
-  checkQuota(from: NodeIndex, request: RequestHash): void {
+  checkQuota(from: NodeIndex, { body }: Intent["request"]): void {
+    const request = spendRequestHash(body);
+    // What nobody approves waits for days: it must not hold up what needs no approval.
+    const waits = this.#modules.approvals.waits(request, body);
     let open = 0;
     let same = 0;
-    for (const { row } of this.#modules.live.all()) {
+    for (const { row, voting } of this.#modules.live.all()) {
       if (readMetadata(row.metadata).receiver !== from) continue;
-      if (row.certificate === null) open += 1;
+      if (row.certificate === null && (voting.name === "Initial") === waits) open += 1;
       if (row.request === request) same += 1;
     }
     if (same >= MAX_PER_REQUEST) {
@@ -74,7 +79,7 @@ export class SpendIntake {
   }
 
   /**
-   * Stores an intent that passed its checks, sends it to all where it is this node's own, and opens voting.
+   * Stores an intent that passed its checks, sends it to all where it is this node's own, and opens voting or waits for approvals.
    * @throws CairnError `busy` where a peer's intent replaces what is not here yet, `coin-reserved` where another request of this
    * node was faster
    */
@@ -107,7 +112,7 @@ export class SpendIntake {
         const others = otherMembers(this.#options.manifest, this.#options.me);
         batch.post(others, `intent/${hash}`, peerMessage("intent", row.intentBody));
       }
-      voting.step(batch, hash, { kind: "open" });
+      voting.open(batch, hash);
       for (const vote of votes) {
         const signed = decodeCanonical(signedVoteSchema, vote.body);
         voting.step(batch, hash, { kind: "vote", from: vote.voter, vote: signed }, true);
@@ -119,11 +124,35 @@ export class SpendIntake {
     });
   }
 
-  /** Two requests that reach this node at once must not choose the same coins. */
+  /**
+   * Stores a person's approval, hands it on where it is news, and goes on with the spends that waited for it.
+   * @throws CairnError those of core's `verifySpendApproval`; `busy` where too many come before their requests
+   */
+  async takeApproval(signed: SignedSpendApproval, from: NodeIndex): Promise<void> {
+    const { loop, live, approvals, voting } = this.#modules;
+    const { manifest, me } = this.#options;
+    const { requestHash, approver, expiry } = signed.body;
+    await loop.run((batch) => {
+      if (!approvals.keep(batch, signed)) return;
+      batch.audit("approval-stored", requestHash, { from, approver, expiry });
+      // Each node hands on what is news to it: whoever took it first may have told some only.
+      batch.post(
+        otherMembers(manifest, me).filter((node) => node !== from),
+        // A longer approval must not be taken for the one that still waits for a peer.
+        `approval/${requestHash}/${approver}/${expiry}`,
+        peerMessage("approval", encodeCanonical(signed)),
+      );
+      for (const { row } of live.all()) {
+        if (row.request === requestHash) voting.approved(batch, row.intent);
+      }
+    });
+  }
+
+  /** Two requests that reach this node at once must not choose the same coins; what waits for approvals holds none. */
   #refuseSharedCoins(wanted: TransactionRow): void {
     const coins = wanted.outpoints.map(outpointText);
-    for (const { row } of this.#modules.live.all()) {
-      if (row.lineage === wanted.lineage || row.state === "rejected") continue;
+    for (const { row, voting } of this.#modules.live.all()) {
+      if (row.lineage === wanted.lineage || row.state === "rejected" || voting.name === "Initial") continue;
       if (!row.outpoints.some((outpoint) => coins.includes(outpointText(outpoint)))) continue;
       throw new CairnError("coin-reserved", "another request took these coins just now; ask again", {
         by: row.intent,
@@ -156,7 +185,7 @@ function rowOf(
     amountSats: request.outputs.reduce((sum, output) => sum + output.amountSats, 0n) as Sats,
     feeSats: 0n as Sats,
     outpoints: transaction.inputs.map(({ txid, vout }) => ({ txid, vout })),
-    metadata: writeMetadata({ receiver, signers: [], timings: {} }),
+    metadata: writeMetadata({ receiver, signers: [], approvers: [], timings: {} }),
     createdAt: intent.createdAt,
     updatedAt: now,
     expiry: request.expiry,

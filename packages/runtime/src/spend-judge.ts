@@ -1,7 +1,15 @@
 import type { ChainSource, CheckedSpend } from "@cairn/bitcoin";
 import type { Verdict } from "@cairn/consensus";
-import { CairnError, type Clock, type IntentHash, type LineageId, type SpendRequest } from "@cairn/core";
+import {
+  CairnError,
+  type Clock,
+  type IntentHash,
+  type LineageId,
+  type RequestHash,
+  type SpendRequest,
+} from "@cairn/core";
 import { evaluate, type Policy, type PolicyVerdict } from "@cairn/policy";
+import type { ApprovalBook } from "./approval-book.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
 import { checkSpend, type SpendCheck } from "./spend-check.ts";
@@ -15,6 +23,7 @@ export interface SpendJudgeModules {
   readonly clock: Clock;
   readonly live: LiveSpends;
   readonly claims: SpendClaims;
+  readonly approvals: ApprovalBook;
 }
 
 /** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
@@ -37,7 +46,7 @@ export class SpendJudge {
   verdict(hash: IntentHash, check: SpendCheck): Verdict {
     if (check.kind === "fault") return { kind: "reject", code: check.code, blocking: [] };
     if (check.kind === "wait") return { kind: "defer", code: check.code, blocking: [] };
-    const { clock, claims } = this.#modules;
+    const { clock, claims, approvals } = this.#modules;
     const live = this.#modules.live.of(hash);
     const policy = evaluate(this.#policy, {
       history: claims.history(),
@@ -45,7 +54,7 @@ export class SpendJudge {
       lineage: live.row.lineage,
       feeSats: check.checked.feeSats,
       vbytes: check.checked.vsize,
-      approvals: [],
+      approvals: approvals.given(live.row.request),
       now: clock.now(),
     });
     const strictest = policy.rules.find((rule) => rule.decision === policy.decision);
@@ -66,15 +75,20 @@ export class SpendJudge {
     }
   }
 
-  /** What this node's policy says of a spend, with nothing reserved. */
-  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict {
+  /** What this node's policy says of a spend, with nothing reserved; approvals count where the request is known by its hash. */
+  dryRun(
+    request: Pick<SpendRequest, "outputs" | "maxFeeSats">,
+    hash: RequestHash | null = null,
+  ): PolicyVerdict {
+    const { claims, live, approvals } = this.#modules;
+    const known = live.all().find(({ row }) => row.request === hash);
     return evaluate(this.#policy, {
-      history: this.#modules.claims.history(),
+      history: claims.history(),
       request,
-      lineage: "" as LineageId,
+      lineage: known?.row.lineage ?? ("" as LineageId),
       feeSats: request.maxFeeSats,
       vbytes: Number.MAX_SAFE_INTEGER,
-      approvals: [],
+      approvals: hash === null ? [] : approvals.given(hash),
       now: this.#modules.clock.now(),
     });
   }
@@ -117,6 +131,15 @@ export class SpendJudge {
             rule: verdict.code,
           });
         case "defer":
+          if (verdict.code === "policy-approvals") {
+            throw new CairnError(
+              "wrong-state",
+              "this node does not have the approvals that policy asks for",
+              {
+                reason: verdict.code,
+              },
+            );
+          }
           throw new CairnError("coin-reserved", "another spend holds its coins or limits", {
             reason: verdict.code,
           });

@@ -1,4 +1,10 @@
-import { CairnError, type NodeIndex, nodeIndexSchema } from "@cairn/core";
+import {
+  CairnError,
+  type Ed25519PublicKey,
+  ed25519PublicKeySchema,
+  type NodeIndex,
+  nodeIndexSchema,
+} from "@cairn/core";
 import { z } from "zod";
 
 /** What a node notes of a spend beside what is signed: for people and figures. */
@@ -7,12 +13,15 @@ export const spendMetadataSchema = z.strictObject({
   receiver: nodeIndexSchema,
   /** Whose partial signatures made it, ascending; empty until it is signed. */
   signers: z.array(nodeIndexSchema),
+  /** The people whose approvals opened voting here; empty where policy asks for none. */
+  approvers: z.array(ed25519PublicKeySchema).default([]),
   /** Milliseconds from the intent's creation to each stage, by this node's clock. */
   timings: z.record(z.string(), z.number()),
 });
 export interface SpendMetadata {
   readonly receiver: NodeIndex;
   readonly signers: readonly NodeIndex[];
+  readonly approvers: readonly Ed25519PublicKey[];
   readonly timings: Readonly<Record<string, number>>;
 }
 

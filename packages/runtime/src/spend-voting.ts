@@ -23,6 +23,7 @@ import {
   type TransactionRow,
   type TransactionState,
 } from "@cairn/core";
+import type { ApprovalBook } from "./approval-book.ts";
 import { atTime } from "./at-time.ts";
 import type { FaultyIntents, RecordViolation } from "./faulty-intents.ts";
 import type { LiveSpends } from "./live-spends.ts";
@@ -42,6 +43,7 @@ export interface SpendVotingModules {
   readonly clock: Clock;
   readonly live: LiveSpends;
   readonly claims: SpendClaims;
+  readonly approvals: ApprovalBook;
   readonly judge: SpendJudge;
   readonly faulty: FaultyIntents;
   /** A certificate is durable: signing may begin. */
@@ -92,6 +94,29 @@ export class SpendVoting {
   context(): VotingContext {
     const { me, roundMs } = this.#options;
     return { me, roundMs, ...intentContext(this.#options, this.#modules.clock.now()) };
+  }
+
+  /** Opens voting on a spend, once the approvals that policy asks for are there (architecture §5.3). */
+  open(batch: Batch, hash: IntentHash): void {
+    const { live, approvals } = this.#modules;
+    const current = live.get(hash);
+    if (current?.voting.name !== "Initial") return;
+    const { row, intent } = current;
+    const standing = approvals.standing(row.request, intent.request.body);
+    if (standing !== null && standing.given.length < standing.needed) {
+      live.update(batch, hash, { reason: "policy-approvals" });
+      return this.#effect(batch, hash, { kind: "arm", at: row.expiry });
+    }
+    if (standing !== null) {
+      live.update(batch, hash, { reason: null }, (metadata) => ({ ...metadata, approvers: standing.given }));
+    }
+    this.step(batch, hash, { kind: "open" });
+  }
+
+  /** An approval of a spend's request came: what waits for approvals is looked at again. */
+  approved(batch: Batch, hash: IntentHash): void {
+    this.open(batch, hash);
+    this.step(batch, hash, { kind: "unblocked" });
   }
 
   /**
