@@ -34,9 +34,16 @@ export function nativeError(thrown: unknown): CairnError {
   if (parsed.success && isNativeCode(parsed.data.code)) {
     return new CairnError(toErrorCode[parsed.data.code], parsed.data.message);
   }
-  // napi itself refuses an argument of a wrong type with a code of its own.
-  const code = parsed.success && parsed.data.code.endsWith("Expected") ? "malformed" : "internal";
-  return new CairnError(code, "the native engine refused a call", {}, { cause: thrown });
+  if (isWrongArgument(thrown, parsed.data?.code ?? "")) {
+    const words = "the native engine was called with an argument of a wrong type, or without one";
+    return new CairnError("malformed", words, {}, { cause: thrown });
+  }
+  return new CairnError("internal", "the native engine refused a call", {}, { cause: thrown });
+}
+
+/** napi itself refuses an argument of a wrong type, or an object without a field, with codes of its own; nothing in place of an object without any. */
+function isWrongArgument(thrown: unknown, code: string): boolean {
+  return thrown instanceof TypeError || code === "InvalidArg" || code.endsWith("Expected");
 }
 
 /** The CairnError of a failure that the native library answered. `data.blamed` holds node indices. */

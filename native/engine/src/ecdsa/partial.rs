@@ -241,6 +241,9 @@ pub fn combine_partials(
     if data.path != path {
         return Err(mismatch("the presignature was made for another path"));
     }
+    if data.child_key != write_point(&package.child(path)?.child)? {
+        return Err(mismatch("the presignature was made for another child key"));
+    }
     let mut sigmas = BTreeMap::new();
     let mut unreadable = Vec::new();
     for (from, partial) in partials {

@@ -2,24 +2,17 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after } from "node:test";
-import { CairnError, type ExecutionId, equalBytes, toHex } from "@cairn/core";
+import { type ExecutionId, equalBytes, toHex } from "@cairn/core";
 import type { Decoder } from "@cairn/core/test-support";
 import { native } from "@cairn/native-engine/reduced";
-import type { Engine, EngineSession, EngineSpec } from "@cairn/signing";
+import type { EngineSpec } from "@cairn/signing";
 import { createVerificationOver } from "../../src/create-verification.ts";
-import { failureError, nativeError } from "../../src/native-error.ts";
+import { failureError } from "../../src/native-error.ts";
 import { openEngine } from "../../src/open-engine.ts";
-import {
-  executionId,
-  frostKey,
-  keyId,
-  node,
-  openCluster,
-  presignatureId,
-  results,
-  runSession,
-  shareOf,
-} from "../support/wire.ts";
+import { executionId, frostKey, node, openCluster, results, runSession, shareOf } from "../support/wire.ts";
+import { exact } from "./exact.ts";
+import { firstAnswer } from "./first-answer.ts";
+import { typed } from "./typed.ts";
 
 const cluster = await openCluster({ size: 2 });
 after(() => cluster.close());
@@ -61,54 +54,10 @@ const keygenSpec = (execution: ExecutionId, me: typeof one): EngineSpec => ({
   threshold: 2,
 });
 
-/** Milliseconds that a session may take to answer one message. */
-const PATIENCE_MS = 20_000;
-
-/** Starts a session, gives it what `feed` gives, and answers what it sends in `round` or later; rejects if it fails. */
-async function firstAnswer(
-  engine: Engine,
-  spec: EngineSpec,
-  round: number,
-  feed: (session: EngineSession) => void = () => undefined,
-): Promise<Uint8Array> {
-  let session: EngineSession | undefined;
-  let patience: NodeJS.Timeout | undefined;
-  try {
-    return await new Promise<Uint8Array>((resolve, reject) => {
-      patience = setTimeout(() => reject(new Error("the session neither answers nor fails")), PATIENCE_MS);
-      session = engine.start(spec, {
-        send: (message) => message.round >= round && resolve(message.payload),
-        progress() {},
-        done: () => reject(new Error("one message can't end a session well")),
-        failed: ({ code, message }) =>
-          reject(
-            new CairnError(
-              code === "no-primes" ? "busy" : code === "invalid-signature" ? "signing-failed" : code,
-              message,
-            ),
-          ),
-      });
-      feed(session);
-    });
-  } finally {
-    clearTimeout(patience);
-    session?.cancel();
-  }
-}
-
 /** Version, kind, round, broadcast, item, execution and context: what stands before a message's body. */
 const placeOf = (message: Uint8Array) => message.subarray(0, 70);
 const shared = executionId();
 const firstOfTwo = await firstAnswer(cluster.engine(two), keygenSpec(shared, two), 1);
-
-/** What the binding itself throws, in the words of the port. */
-async function typed<T>(call: () => T | Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw error instanceof CairnError ? error : nativeError(error);
-  }
-}
 
 const folder = await mkdtemp(join(cluster.folder, "fuzz-"));
 after(() => rm(folder, { recursive: true, force: true }));
@@ -137,17 +86,7 @@ async function openOver(files: { readonly header: Uint8Array; readonly key: Uint
 const { vault, engine } = cluster.opened(one);
 const sealedSecret = await vault.seal("fuzz", Uint8Array.of(1, 2, 3));
 
-/** A decoder of what is sealed or signed as a whole: besides the sample, it takes nothing. */
-function exact(name: string, sample: Uint8Array, open: (input: Uint8Array) => Promise<boolean>): Decoder {
-  return {
-    name,
-    samples: [sample],
-    decode: async (input) => ((await open(input)) ? sample : input),
-    encode: (only) => only,
-  };
-}
-
-/** Every call of the native library that takes bytes of others. */
+/** Every call of the native library that takes bytes of others, with what FROST makes; `ecdsa-decoders.ts` has what CGGMP24 makes. */
 export const decoders: readonly Decoder[] = [
   {
     name: "public-package",
@@ -193,42 +132,6 @@ export const decoders: readonly Decoder[] = [
     await firstAnswer(engine, signSpec(executionId(), input), 1);
     return true;
   }),
-  {
-    name: "sealed-aux",
-    samples: [],
-    near: [shareOf(key, one)],
-    decode: (input) =>
-      firstAnswer(
-        engine,
-        {
-          kind: "cggmp24-keygen",
-          executionId: executionId(),
-          keyId: keyId(),
-          epoch: 0,
-          me: one,
-          parties: signers,
-          threshold: 2,
-          sealedAux: input,
-        },
-        1,
-      ),
-  },
-  {
-    name: "sealed-presignature",
-    samples: [],
-    near: [shareOf(key, one)],
-    decode: (input) =>
-      engine.issuePartial({
-        keyId: key.keyId,
-        epoch: key.epoch,
-        sealedPresignature: input,
-        receipt: { presignatureId: presignatureId(), epoch: 0, burnCounter: 1 },
-        path: [0, 0],
-        signers,
-        me: one,
-        preimage,
-      }),
-  },
   {
     name: "round-message",
     samples: [firstOfTwo],
