@@ -53,6 +53,8 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "grant-expired": "The grant's time is over. Make a new request.",
   "not-member": "Not a node of the manifest, or another than it says.",
   NodeBanned: "The node is banned. Its operator reads the violation on any other node.",
+  "rolled-back":
+    "The node's files were set back to an earlier state; the other nodes remember a later one. Put the newest files back, or raise its epoch: see Backups.",
   "double-vote": "A node signed two different votes in one round. It is banned; look at that machine.",
   "subset-invalid": "A proposal's signers are no valid set. The proposer is at fault.",
   "not-initiator": "A proposal came from another node than the one whose turn it is.",

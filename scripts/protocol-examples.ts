@@ -35,6 +35,8 @@ import {
   type ChangeProposal,
   type ChangeVote,
   type Checkpoint,
+  type CheckpointProposal,
+  type CheckpointSignature,
   changeProposalHash,
   checkpointAnchor,
   checkpointHash,
@@ -78,6 +80,7 @@ import {
   signChangeProposal,
   signChangeVote,
   signCheckpoint,
+  signFenceAnswer,
   signSpendApproval,
   spendRequestHash,
   spendRequestSchema,
@@ -366,6 +369,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     previous: null,
     heads: nodes.map((member) => ({
       node: member,
+      epoch: 0,
       length: member === 1 ? 2 : 0,
       hash: member === 1 ? auditEntryHash(second) : AUDIT_ROOT,
     })),
@@ -391,12 +395,24 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   );
   add("checkpoint-anchor", null, checkpointAnchor(checkpoint), null);
 
+  const earlier: FenceAnswer = {
+    version: 1,
+    cluster,
+    node: index(1),
+    challenger: index(2),
+    nonce: digest("earlier fence nonce") as Nonce,
+    position: { epoch: 0, burnCounter: 0, auditLength: 1 },
+    auditHead: auditEntryHash(entry),
+    continues: null,
+    answeredAt: at(60),
+  };
   const challenge: FenceChallenge = {
     version: 1,
     cluster,
     challenger: index(2),
     node: index(1),
     nonce: digest("fence nonce") as Nonce,
+    remembered: signFenceAnswer(earlier, key("node 1")),
   };
   add("fence-challenge", null, challenge, null);
   const answer: FenceAnswer = {
@@ -407,9 +423,24 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     nonce: challenge.nonce,
     position: { epoch: 0, burnCounter: 0, auditLength: 2 },
     auditHead: auditEntryHash(second),
+    continues: { auditLength: 1, auditHead: auditEntryHash(entry) },
     answeredAt: at(120),
   };
   add("fence-answer", "cairn/fence/v1", answer, node(1));
+  const toSign: CheckpointProposal = {
+    version: 1,
+    checkpoint,
+    signature: signCheckpoint(checkpoint, index(2), key("node 2")).signature,
+    previous: null,
+    heads: [signFenceAnswer(answer, key("node 1"))],
+  };
+  add("checkpoint-proposal", null, toSign, null);
+  const cosigned: CheckpointSignature = {
+    version: 1,
+    checkpoint: checkpointHash(checkpoint),
+    signature: signCheckpoint(checkpoint, index(3), key("node 3")).signature,
+  };
+  add("checkpoint-signature", null, cosigned, null);
 
   const call: ApiRequest = {
     version: 1,

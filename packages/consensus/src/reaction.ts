@@ -78,6 +78,7 @@ const onError: Readonly<Record<ErrorCode, Reaction>> = {
   "grant-expired": reject,
   "not-member": penalise,
   NodeBanned: reject,
+  "rolled-back": exclude("resync", true),
   "double-vote": rejectLoudly,
   "subset-invalid": penalise,
   "not-initiator": penalise,

@@ -20,6 +20,8 @@ import { bodyHash } from "./signed.ts";
 export const auditHeadSchema = z
   .strictObject({
     node: nodeIndexSchema,
+    /** The node's epoch, which a restore raises: only then may its log have lost entries. */
+    epoch: z.number().int().min(0),
     /** Entries; the newest has `seq` length − 1. */
     length: z.number().int().min(0),
     /** Hash of the newest entry; {@link AUDIT_ROOT} for none. */
@@ -117,9 +119,35 @@ export interface PlacedCheckpoint {
   readonly manifest: Manifest;
 }
 
+/** What a head must be to follow another of the same node: no restore undone, and in one epoch neither shorter nor rewritten. */
+export function headFollows(after: AuditHead, before: AuditHead): boolean {
+  if (after.epoch !== before.epoch) return after.epoch > before.epoch;
+  if (after.length !== before.length) return after.length > before.length;
+  return after.hash === before.hash;
+}
+
 /**
- * Checks that `next` continues `previous`: chained by hash, no log shorter, none of the same length with another head. The log of a
- * member whose identity is new begins anew.
+ * Checks that no member's log went back between two checkpoints, however many lie between them. The log of a member whose identity
+ * is new begins anew.
+ * @throws CairnError `audit-broken` that names the node whose log went back
+ */
+export function verifyHeadsFollow(previous: PlacedCheckpoint, next: PlacedCheckpoint): void {
+  for (const head of previous.checkpoint.heads) {
+    const member = previous.manifest.members[head.node - 1];
+    if (next.manifest.members[head.node - 1]?.identity !== member?.identity) continue;
+    const now = next.checkpoint.heads[head.node - 1];
+    if (now === undefined || !headFollows(now, head)) {
+      throw new CairnError("audit-broken", `the audit log of node ${head.node} went back or was rewritten`, {
+        node: head.node,
+        length: now?.length ?? null,
+        before: head.length,
+      });
+    }
+  }
+}
+
+/**
+ * {@link verifyHeadsFollow} for a checkpoint and its direct successor, which names its hash.
  * @throws CairnError `audit-broken` that names the node whose log went back, or none where the chain of checkpoints itself is broken
  */
 export function verifyCheckpointChain(previous: PlacedCheckpoint, next: PlacedCheckpoint): void {
@@ -134,20 +162,5 @@ export function verifyCheckpointChain(previous: PlacedCheckpoint, next: PlacedCh
       expected: before.sequence + 1,
     });
   }
-  for (const head of before.heads) {
-    const member = previous.manifest.members[head.node - 1];
-    if (next.manifest.members[head.node - 1]?.identity !== member?.identity) continue;
-    const now = after.heads[head.node - 1];
-    if (
-      now === undefined ||
-      now.length < head.length ||
-      (now.length === head.length && now.hash !== head.hash)
-    ) {
-      throw new CairnError("audit-broken", `the audit log of node ${head.node} went back or was rewritten`, {
-        node: head.node,
-        length: now?.length ?? null,
-        before: head.length,
-      });
-    }
-  }
+  verifyHeadsFollow(previous, next);
 }

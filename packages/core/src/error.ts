@@ -52,6 +52,7 @@ export const errorCodes = {
   "grant-expired": { http: 422, exit: 1 },
   "not-member": { http: 403, exit: 77 },
   NodeBanned: { http: 403, exit: 77 },
+  "rolled-back": { http: 409, exit: 74 },
   "double-vote": { http: 422, exit: 1 },
   "subset-invalid": { http: 422, exit: 1 },
   "not-initiator": { http: 422, exit: 1 },

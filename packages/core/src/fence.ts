@@ -18,18 +18,6 @@ export const fencePositionSchema = z.strictObject({
 });
 export type FencePosition = z.output<typeof fencePositionSchema>;
 
-/** Asks a peer how far it is (architecture §7). Goes inside an envelope, which says whose it is, so it is not signed by itself. */
-export const fenceChallengeSchema = z.strictObject({
-  version: z.literal(1),
-  cluster: clusterIdSchema,
-  challenger: nodeIndexSchema,
-  /** Who is asked. */
-  node: nodeIndexSchema,
-  /** Fresh for every challenge: an answer recorded before a rollback answers no later one. */
-  nonce: nonceSchema,
-});
-export type FenceChallenge = z.output<typeof fenceChallengeSchema>;
-
 /** The answer, signed under `cairn/fence/v1`. Everything durable that it tells was durable before it was signed. */
 export const fenceAnswerSchema = z.strictObject({
   version: z.literal(1),
@@ -39,14 +27,30 @@ export const fenceAnswerSchema = z.strictObject({
   /** The challenge's. */
   nonce: nonceSchema,
   position: fencePositionSchema,
-  /** Hash of the newest audit entry: tells two logs of one length apart. */
+  /** Hash of the newest audit entry, or 64 zeros: tells two logs of one length apart. */
   auditHead: hashHexSchema,
+  /** What this log holds at the length of the answer that the challenger remembers: no hash where it is shorter. Null where it remembers none. */
+  continues: z.strictObject({ auditLength: counter, auditHead: hashHexSchema.nullable() }).nullable(),
   answeredAt: unixMsSchema,
 });
 export type FenceAnswer = z.output<typeof fenceAnswerSchema>;
 
 export const signedFenceAnswerSchema = signedSchema(fenceAnswerSchema);
 export type SignedFenceAnswer = Signed<FenceAnswer>;
+
+/** Asks a peer how far it is (architecture §7). Goes inside an envelope, which says whose it is, so it is not signed by itself. */
+export const fenceChallengeSchema = z.strictObject({
+  version: z.literal(1),
+  cluster: clusterIdSchema,
+  challenger: nodeIndexSchema,
+  /** Who is asked. */
+  node: nodeIndexSchema,
+  /** Fresh for every challenge: an answer recorded before a rollback answers no later one. */
+  nonce: nonceSchema,
+  /** The newest answer of `node` that the challenger accepted: shows a node that was set back, by its own signature, that it was. */
+  remembered: signedFenceAnswerSchema.nullable(),
+});
+export type FenceChallenge = z.output<typeof fenceChallengeSchema>;
 
 export function signFenceAnswer(answer: FenceAnswer, signer: Signer): SignedFenceAnswer {
   return signBody("cairn/fence/v1", answer, signer);
@@ -80,16 +84,23 @@ export function compareFence(a: FencePosition, b: FencePosition): number {
   return a.epoch - b.epoch || a.burnCounter - b.burnCounter || a.auditLength - b.auditLength;
 }
 
-/** What a peer remembers of a node: the highest that it ever answered. */
+/** What a peer remembers of a node: its newest accepted answer. */
 export type FenceRecord = Pick<FenceAnswer, "position" | "auditHead">;
 
 /**
- * `behind`: lower than it was, so it was rolled back. `forked`: it grew two logs from one state. Either is refused until resynced.
- * @param known null for a node that has never answered
+ * `behind`: lower than it was, so it was set back. `forked`: not lower, but its log does not hold what it once held. Either is refused
+ * until its epoch is raised.
+ * @param known what the challenge remembered; null for a node that has never answered
  */
-export function judgeFence(known: FenceRecord | null, answer: FenceRecord): "current" | "behind" | "forked" {
-  if (known === null) return "current";
-  const order = compareFence(answer.position, known.position);
-  if (order < 0) return "behind";
-  return order === 0 && answer.auditHead !== known.auditHead ? "forked" : "current";
+export function judgeFence(
+  known: FenceRecord | null,
+  answer: FenceRecord & Pick<FenceAnswer, "continues">,
+): "current" | "behind" | "forked" {
+  if (known === null || answer.position.epoch > known.position.epoch) return "current";
+  if (compareFence(answer.position, known.position) < 0) return "behind";
+  const { continues, position } = answer;
+  const same = position.auditLength === known.position.auditLength;
+  if (same && answer.auditHead !== known.auditHead) return "forked";
+  if (continues?.auditLength !== known.position.auditLength || continues.auditHead === null) return "behind";
+  return continues.auditHead === known.auditHead ? "current" : "forked";
 }

@@ -6,6 +6,7 @@ export * from "./canonical.ts";
 export * from "./change.ts";
 export * from "./checkpoint.ts";
 export * from "./checkpoint-anchor.ts";
+export * from "./checkpoint-proposal.ts";
 export * from "./daemon-launch.ts";
 export * from "./domain.ts";
 export * from "./envelope.ts";

@@ -32,6 +32,8 @@ const sent = [
   "receipt",
   "fence-challenge",
   "fence-answer",
+  "checkpoint-proposal",
+  "checkpoint-signature",
   "sync-request",
   "sync-answer",
 ] as const;

@@ -24,6 +24,7 @@ const inForce = inForceOf();
 const { manifest } = inForce;
 const heads: AuditHead[] = [1, 2, 3, 4, 5].map((index) => ({
   node: node(index),
+  epoch: 1,
   length: 10 * index,
   hash: hash(`head ${index}`),
 }));
@@ -110,6 +111,9 @@ test("a log that goes back or is rewritten between two checkpoints is named", ()
     );
   broken(withHead(next, 3, { length: 29, hash: hash("shorter") }), 3);
   broken(withHead(next, 3, { hash: hash("rewritten") }), 3);
+  // A restore may lose entries, but never comes before an earlier one.
+  chain(withHead(next, 3, { epoch: 2, length: 5, hash: hash("restored") }));
+  broken(withHead(next, 3, { epoch: 0, length: 99, hash: hash("undone") }), 3);
   broken({ ...next, sequence: 2 }, undefined);
   broken({ ...next, previous: hash("other") }, undefined);
   broken({ ...next, cluster: hash("other") }, undefined);

@@ -23,6 +23,7 @@ const challenge: FenceChallenge = {
   challenger: node(1),
   node: node(2),
   nonce: hash("nonce"),
+  remembered: null,
 };
 const answer: FenceAnswer = {
   version: 1,
@@ -32,6 +33,7 @@ const answer: FenceAnswer = {
   nonce: hash("nonce"),
   position: { epoch: 3, burnCounter: 40, auditLength: 500 },
   auditHead: hash("head"),
+  continues: { auditLength: 480, auditHead: hash("head before") },
   answeredAt: NOW,
 };
 const check = (body: FenceAnswer, signer = nodeKey(2), to = challenge) =>
@@ -75,10 +77,12 @@ test("positions are ordered by epoch, then burn counter, then audit length", () 
   fc.assert(
     fc.property(positions, positions, (a, b) => {
       assert.equal(Math.sign(compareFence(a, b)), Math.sign(key(a) - key(b)));
-      const judged = judgeFence(
-        { position: b, auditHead: hash("head") },
-        { position: a, auditHead: hash("head") },
-      );
+      const known = { position: b, auditHead: hash("head") };
+      const judged = judgeFence(known, {
+        position: a,
+        auditHead: hash("head"),
+        continues: { auditLength: b.auditLength, auditHead: hash("head") },
+      });
       assert.equal(judged, key(a) < key(b) ? "behind" : "current");
     }),
   );
@@ -86,11 +90,26 @@ test("positions are ordered by epoch, then burn counter, then audit length", () 
 
 test("a node that answers from a snapshot is behind, and one that grew a second log has forked", () => {
   const known = { position: answer.position, auditHead: answer.auditHead };
+  const same = { ...answer, continues: { auditLength: 500, auditHead: answer.auditHead } };
   assert.equal(judgeFence(null, answer), "current");
-  assert.equal(judgeFence(known, answer), "current");
-  assert.equal(judgeFence(known, { ...answer, auditHead: hash("other") }), "forked");
+  assert.equal(judgeFence(known, same), "current");
+  assert.equal(judgeFence(known, { ...same, auditHead: hash("other") }), "forked");
   const back = { ...answer.position, burnCounter: 39, auditLength: 900 };
-  assert.equal(judgeFence(known, { ...answer, position: back }), "behind");
+  assert.equal(judgeFence(known, { ...same, position: back }), "behind");
   const restored = { epoch: 4, burnCounter: 0, auditLength: 0 };
-  assert.equal(judgeFence(known, { ...answer, position: restored }), "current");
+  assert.equal(judgeFence(known, { ...answer, position: restored, continues: null }), "current");
+});
+
+test("a log that outgrew the remembered one counts only when it holds its newest entry", () => {
+  const known = { position: answer.position, auditHead: answer.auditHead };
+  const longer = { ...answer, position: { ...answer.position, auditLength: 501 }, auditHead: hash("newer") };
+  const held = (auditHead: FenceAnswer["auditHead"] | null, auditLength = 500) =>
+    judgeFence(known, { ...longer, continues: { auditLength, auditHead } });
+  assert.equal(held(answer.auditHead), "current");
+  assert.equal(held(hash("written after the rollback")), "forked");
+  assert.equal(held(null), "behind");
+  assert.equal(held(answer.auditHead, 499), "behind");
+  assert.equal(judgeFence(known, { ...longer, continues: null }), "behind");
+  const burned = { ...longer, position: { epoch: 3, burnCounter: 41, auditLength: 400 } };
+  assert.equal(judgeFence(known, { ...burned, continues: { auditLength: 500, auditHead: null } }), "behind");
 });

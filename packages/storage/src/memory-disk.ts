@@ -5,6 +5,7 @@ import {
   CairnError,
   type ChangeRow,
   type ChangeVoteRow,
+  type CheckpointRow,
   type IdempotencyRow,
   type KeyRow,
   type ManifestRow,
@@ -47,6 +48,7 @@ export interface MemoryTables {
   readonly nodeStatus: Map<string, NodeStatusRow>;
   readonly idempotency: Map<string, IdempotencyRow>;
   readonly tokens: Map<string, TokenRow>;
+  readonly checkpoints: Map<string, CheckpointRow>;
   readonly auditLog: Map<string, AuditRow>;
   /** Last values of rising numbers. */
   readonly counters: Map<string, number>;
@@ -111,6 +113,7 @@ function emptyTables(): MemoryTables {
     nodeStatus: new Map(),
     idempotency: new Map(),
     tokens: new Map(),
+    checkpoints: new Map(),
     auditLog: new Map(),
     counters: new Map(),
   };
@@ -142,6 +145,7 @@ function copyTables(tables: MemoryTables): MemoryTables {
     nodeStatus: copy(tables.nodeStatus),
     idempotency: copy(tables.idempotency),
     tokens: copy(tables.tokens),
+    checkpoints: copy(tables.checkpoints),
     auditLog: copy(tables.auditLog),
     counters: copy(tables.counters),
   };

@@ -7,6 +7,7 @@ import {
   type ChangeQuery,
   type ChangeRow,
   type ChangeVoteRow,
+  type CheckpointRow,
   type HashHex,
   type IdempotencyRow,
   type IntentHash,
@@ -361,6 +362,21 @@ class MemoryStore implements NodeStore {
     return this.#read((tables) => sorted(tables.tokens, (row) => [row.createdAt, row.hash]));
   }
 
+  async checkpointHead(): Promise<CheckpointRow | null> {
+    return (await this.#read((tables) => sorted(tables.checkpoints, (row) => [row.sequence]))).at(-1) ?? null;
+  }
+
+  async checkpoints({
+    from,
+    limit,
+  }: {
+    readonly from: number;
+    readonly limit: number;
+  }): Promise<readonly CheckpointRow[]> {
+    const rows = await this.#read((tables) => sorted(tables.checkpoints, (row) => [row.sequence]));
+    return rows.filter(({ sequence }) => sequence >= from).slice(0, limit);
+  }
+
   async auditHead(): Promise<AuditRow | null> {
     return this.#read((tables) => tables.auditLog.get(String(tables.auditLog.size - 1)) ?? null);
   }
@@ -595,6 +611,9 @@ function apply(change: Change, write: StoreWrite): void {
       return;
     case "node-status":
       change.set(tables.nodeStatus, String(write.row.node), write.row);
+      return;
+    case "checkpoint":
+      change.set(tables.checkpoints, String(write.row.sequence), write.row);
       return;
     case "idempotency":
       change.set(tables.idempotency, keyText(write.row.scope, write.row.key), write.row);

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { type ErrorCode, isCairnError, type NodeStore, type StoreWrite } from "@cairn/core";
+import {
+  type CheckpointRow,
+  type ErrorCode,
+  isCairnError,
+  type NodeStore,
+  type StoreWrite,
+} from "@cairn/core";
 import fc from "fast-check";
 import {
   approvalRow,
@@ -147,7 +153,16 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           count: 3,
           liftedAt: null,
         } as const;
-        const status = { node: node(5), lastSeen: null, epoch: 1, burnCounter: 12, auditLength: 99 };
+        const status = {
+          node: node(5),
+          lastSeen: null,
+          epoch: 1,
+          burnCounter: 12,
+          auditLength: 99,
+          auditHead: hash("head"),
+          answer: bytes("answer"),
+        };
+        const checkpoint = { sequence: 3, hash: hash("checkpoint"), body: bytes("checkpoint") };
         const idempotency = {
           scope: "requester",
           key: "k",
@@ -194,6 +209,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           { write: "node-status", row: status },
           { write: "idempotency", row: idempotency },
           { write: "token", row: token },
+          { write: "checkpoint", row: checkpoint },
           { write: "audit", row: audit },
         ]);
 
@@ -228,6 +244,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           assert.deepEqual(await reader.nodeStatuses(), [status]);
           assert.deepEqual(await reader.idempotency("requester", "k"), idempotency);
           assert.deepEqual(await reader.tokens(), [token]);
+          assert.deepEqual(await reader.checkpointHead(), checkpoint);
           assert.deepEqual(await reader.auditHead(), audit);
           assert.deepEqual(await reader.audit({ from: 0, limit: 9 }), [audit]);
         };
@@ -248,6 +265,8 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.equal(await store.presignature(presignatureOf("x")), null);
         assert.equal(await store.session(sessionOf("x")), null);
         assert.equal(await store.idempotency("x", "y"), null);
+        assert.equal(await store.checkpointHead(), null);
+        assert.deepEqual(await store.checkpoints({ from: 0, limit: 5 }), []);
         assert.equal(await store.auditHead(), null);
         assert.equal(await store.burnCounter(), 0);
         assert.deepEqual(await store.approvals(requestOf("x")), []);
@@ -759,6 +778,23 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.deepEqual(await waiting(later, 2), ["2 a a", "2 b b", "2 c again"]);
         const again = (await later.outbox({ to: node(2), limit: 99 }))[2];
         assert.ok(again && again.seq > third.seq);
+      });
+    });
+
+    test("checkpoints are kept one a sequence number, the newest at the head, and read in pages", async () => {
+      await withStore(async (store) => {
+        const row = (sequence: number, body = `checkpoint ${sequence}`) => ({
+          sequence,
+          hash: hash(body),
+          body: bytes(body),
+        });
+        const write = (it: CheckpointRow) => store.commit([{ write: "checkpoint", row: it }]);
+        for (const sequence of [2, 0, 10, 9]) await write(row(sequence));
+        assert.deepEqual(await store.checkpointHead(), row(10));
+        assert.deepEqual(await store.checkpoints({ from: 1, limit: 2 }), [row(2), row(9)]);
+        await write(row(10, "the other one"));
+        assert.deepEqual(await store.checkpointHead(), row(10, "the other one"));
+        assert.equal((await store.checkpoints({ from: 0, limit: 9 })).length, 4);
       });
     });
 

@@ -25,7 +25,7 @@ export async function createSmallFileSystem(): Promise<SmallDisk | null> {
     return null;
   }
   const ballast = join(folder, "ballast");
-  writeFileSync(ballast, Buffer.alloc(3 * 1024 * 1024));
+  writeFileSync(ballast, Buffer.alloc(2944 * 1024));
   return {
     open: () => openSmall(join(folder, "node.db"), null),
     free: () => rmSync(ballast),

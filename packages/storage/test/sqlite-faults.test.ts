@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSy
 import { join } from "node:path";
 import { test } from "node:test";
 import {
+  AUDIT_ROOT,
   clusterIdSchema,
   type ErrorCode,
   isCairnError,
@@ -252,7 +253,15 @@ test("a value that no column can hold is refused without harm to the commits bes
     const store = await open();
     const status = (lastSeen: UnixMs): StoreWrite => ({
       write: "node-status",
-      row: { node: node(2), lastSeen, epoch: 0, burnCounter: 0, auditLength: 0 },
+      row: {
+        node: node(2),
+        lastSeen,
+        epoch: 0,
+        burnCounter: 0,
+        auditLength: 0,
+        auditHead: AUDIT_ROOT,
+        answer: Uint8Array.of(1),
+      },
     });
     const tooBig = store.commit([
       { write: "transaction", row: { ...transactionRow("a"), amountSats: hugeSats } },

@@ -96,6 +96,11 @@ export interface NodeStore {
   idempotency(scope: string, key: string): Promise<IdempotencyRow | null>;
   tokens(): Promise<readonly TokenRow[]>;
 
+  /** The newest checkpoint, or null. */
+  checkpointHead(): Promise<CheckpointRow | null>;
+  /** From the sequence number `from` on, in order. */
+  checkpoints(query: { readonly from: number; readonly limit: number }): Promise<readonly CheckpointRow[]>;
+
   /** The newest entry of the audit log, or null. */
   auditHead(): Promise<AuditRow | null>;
   /** From the sequence number `from` on, in order; of one kind where it is given. */
@@ -162,6 +167,8 @@ export type StoreWrite =
   /** Deletes rows that were made before this time. */
   | { readonly write: "idempotency-expiry"; readonly before: UnixMs }
   | { readonly write: "token"; readonly row: TokenRow }
+  /** Inserts or replaces by sequence number. */
+  | { readonly write: "checkpoint"; readonly row: CheckpointRow }
   /** Appends; `seq` must be the next and `previous` the head's hash, or the commit is `wrong-state`. */
   | { readonly write: "audit"; readonly row: AuditRow };
 
@@ -455,6 +462,18 @@ export interface NodeStatusRow {
   readonly epoch: number;
   readonly burnCounter: number;
   readonly auditLength: number;
+  /** Hash of the newest audit entry then. */
+  readonly auditHead: HashHex;
+  /** Canonical `SignedFenceAnswer` that said so. */
+  readonly answer: Uint8Array;
+}
+
+/** One a sequence number: of two that nodes completed at the same time, the one that the cluster went on from. */
+export interface CheckpointRow {
+  readonly sequence: number;
+  readonly hash: HashHex;
+  /** Canonical `SignedCheckpoint`. */
+  readonly body: Uint8Array;
 }
 
 export interface IdempotencyRow {

@@ -446,6 +446,8 @@ export const nodeStatusRow = z
     epoch: integer,
     burn_counter: integer,
     audit_length: integer,
+    audit_head: hashHexSchema,
+    answer: bytes,
   })
   .transform(
     (row): NodeStatusRow => ({
@@ -454,8 +456,12 @@ export const nodeStatusRow = z
       epoch: row.epoch,
       burnCounter: row.burn_counter,
       auditLength: row.audit_length,
+      auditHead: row.audit_head,
+      answer: row.answer,
     }),
   );
+
+export const checkpointRow = z.object({ sequence: integer, hash: hashHexSchema, body: bytes });
 
 export const idempotencyRow = z
   .object({

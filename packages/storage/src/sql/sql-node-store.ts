@@ -6,6 +6,7 @@ import {
   type ChangeQuery,
   type ChangeRow,
   type ChangeVoteRow,
+  type CheckpointRow,
   type HashHex,
   type IdempotencyRow,
   type IntentHash,
@@ -353,6 +354,31 @@ export class SqlNodeStore implements NodeStore {
     return this.#all(
       shapes.tokenRow,
       queries.selectFrom("tokens").selectAll().orderBy("created_at").orderBy("hash"),
+    );
+  }
+
+  checkpointHead(): Promise<CheckpointRow | null> {
+    return this.#first(
+      shapes.checkpointRow,
+      queries.selectFrom("checkpoints").selectAll().orderBy("sequence", "desc").limit(1),
+    );
+  }
+
+  checkpoints({
+    from,
+    limit,
+  }: {
+    readonly from: number;
+    readonly limit: number;
+  }): Promise<readonly CheckpointRow[]> {
+    return this.#all(
+      shapes.checkpointRow,
+      queries
+        .selectFrom("checkpoints")
+        .selectAll()
+        .where("sequence", ">=", from)
+        .orderBy("sequence")
+        .limit(limit),
     );
   }
 

@@ -177,6 +177,15 @@ export interface Tables {
     readonly epoch: number;
     readonly burn_counter: number;
     readonly audit_length: number;
+    readonly audit_head: string;
+    /** Canonical `SignedFenceAnswer`. */
+    readonly answer: Uint8Array;
+  };
+  readonly checkpoints: {
+    readonly sequence: number;
+    readonly hash: string;
+    /** Canonical `SignedCheckpoint`. */
+    readonly body: Uint8Array;
   };
   readonly idempotency: {
     readonly scope: string;

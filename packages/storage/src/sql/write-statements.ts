@@ -287,9 +287,13 @@ on conflict (node_id, message_id) do nothing`),
           epoch: row.epoch,
           burn_counter: row.burnCounter,
           audit_length: row.auditLength,
+          audit_head: row.auditHead,
+          answer: row.answer,
         }),
       ];
     }
+    case "checkpoint":
+      return [upsert("checkpoints", ["sequence"], { ...write.row })];
     case "idempotency": {
       const { row } = write;
       return [

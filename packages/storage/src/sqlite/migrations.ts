@@ -300,4 +300,26 @@ create table change_votes (
 ) strict, without rowid;
 `,
   },
+  {
+    version: 5,
+    name: "fences-and-checkpoints",
+    sql: `
+drop table node_status;
+create table node_status (
+  node_id integer primary key,
+  last_seen integer,
+  epoch integer not null,
+  burn_counter integer not null,
+  audit_length integer not null,
+  audit_head text not null,
+  answer blob not null
+) strict;
+
+create table checkpoints (
+  sequence integer primary key,
+  hash text not null,
+  body blob not null
+) strict;
+`,
+  },
 ];
