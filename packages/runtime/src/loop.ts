@@ -62,10 +62,10 @@ class TaskBatch implements Batch {
   readonly writes: StoreWrite[] = [];
   readonly facts: AuditFact[] = [];
   readonly sends: { readonly to: NodeIndex; readonly message: PeerMessage }[] = [];
+  readonly posted: StoreWrite[] = [];
   readonly after: (() => void)[] = [];
   readonly #undo: (() => void)[] = [];
   readonly #courier: Courier;
-  posted = false;
 
   constructor(courier: Courier) {
     this.#courier = courier;
@@ -80,8 +80,9 @@ class TaskBatch implements Batch {
   }
 
   post(to: readonly NodeIndex[], id: string, message: PeerMessage): void {
-    for (const node of to) this.writes.push(this.#courier.posting(node, id, message));
-    this.posted ||= to.length > 0;
+    const postings = to.map((node) => this.#courier.posting(node, id, message));
+    this.writes.push(...postings);
+    this.posted.push(...postings);
   }
 
   send(to: readonly NodeIndex[], message: PeerMessage): void {
@@ -200,7 +201,8 @@ export class Loop {
     for (const { batch } of done) {
       for (const { to, message } of batch.sends) this.#guarded(() => this.#courier.send(to, message));
     }
-    if (done.some(({ batch }) => batch.posted)) this.#guarded(() => this.#courier.kick());
+    const posted = done.flatMap(({ batch }) => batch.posted);
+    if (posted.length > 0) this.#guarded(() => this.#courier.kick(posted));
     for (const { entry, batch, value } of done) {
       for (const run of batch.after) this.#guarded(run);
       entry.resolve(value);

@@ -85,7 +85,7 @@ export class HostileNode {
         const said = this.#told<PeerMessage | null>(message, this.rewrite(to, message));
         return said === null ? { write: "outbox-done", to, id } : courier.posting(to, id, said);
       },
-      kick: () => courier.kick(),
+      kick: (committed) => courier.kick(committed),
       peers: () => courier.peers(),
       setRefused: (refused) => courier.setRefused(refused),
       useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),

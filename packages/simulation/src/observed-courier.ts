@@ -12,7 +12,7 @@ export function observedCourier(node: NodeIndex, courier: Courier, life: Life, o
       courier.send(to, message);
     },
     posting: (to, id, message) => courier.posting(to, id, message),
-    kick: () => courier.kick(),
+    kick: (committed) => courier.kick(committed),
     peers: () => courier.peers(),
     setRefused: (refused) => courier.setRefused(refused),
     useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),

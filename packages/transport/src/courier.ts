@@ -13,7 +13,6 @@ import {
   type Manifest,
   memberOf,
   type NodeIndex,
-  type OutboxRow,
   type PeerMessage,
   type PeerStatus,
   type SealingKey,
@@ -21,12 +20,13 @@ import {
   type SessionSealingKeys,
   type Signer,
   type StoreWrite,
+  type Timer,
   type Transport,
   type X25519PublicKey,
 } from "@cairn/core";
 import { type HeldRound, HeldRounds } from "./held-rounds.ts";
 import { createTransportMetrics, type TransportMetrics } from "./metrics.ts";
-import { OutboxSender, type OutboxStore } from "./outbox-sender.ts";
+import { OutboxSender, type OutboxStore, type PostedRow } from "./outbox-sender.ts";
 import { ReplayGuard, type ReplayStore } from "./replay-guard.ts";
 import { type Outgoing, SendLane } from "./send-lane.ts";
 import {
@@ -50,6 +50,8 @@ export interface CourierOptions {
   /** First wait for the receipt of a posted message; 2 s by default, doubling up to `resendMaxMs` (60 s). */
   readonly resendAfterMs?: number;
   readonly resendMaxMs?: number;
+  /** How long a receipt waits for others to go with it; 250 ms by default. */
+  readonly receiptDelayMs?: number;
   /** Posted messages under way to one peer; 64 by default. */
   readonly window?: number;
   /** Payload bytes that may wait to be sealed for one peer; 32 MiB by default. */
@@ -80,6 +82,8 @@ export const MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - ENVELOPE_OVERHEAD;
 const HELD_BYTES_PER_PEER = 4 * 1024 * 1024;
 const HOLD_MS = 10_000;
 const RECENT_IDS = 1024;
+/** Receipts that wait for no more: the sender's window must not fill up with what was handled. */
+const MAX_WAITING_RECEIPTS = 16;
 const ENDED_SESSIONS = 256;
 
 /** A {@link Courier} over any {@link Transport}. */
@@ -93,8 +97,9 @@ interface Peer {
   readonly outbox: OutboxSender;
   /** Posted messages that were handled lately, oldest first. */
   readonly handled: Set<string>;
-  /** Ids that await their receipt's turn in the lane. */
+  /** Ids that await their receipt. */
   receipts: string[];
+  receiptTimer: Timer | null;
   /** End of the row of messages that are being opened and handled. */
   turn: Promise<void>;
   up: boolean;
@@ -110,6 +115,9 @@ class SealingCourier implements Courier {
   readonly #peers = new Map<NodeIndex, Peer>();
   readonly #sessions = new Map<SessionId, SessionSealingKeys>();
   readonly #ended = new Set<SessionId>();
+  /** What was posted lately: a broadcast is encoded once, and what this process posted itself is not decoded. */
+  readonly #encoded = new WeakMap<PeerMessage, Uint8Array>();
+  readonly #decoded = new WeakMap<Uint8Array, PeerMessage>();
   #refused: ReadonlySet<NodeIndex> = new Set();
   #handler: CourierHandler | null = null;
   #closing: Promise<void> | null = null;
@@ -120,6 +128,7 @@ class SealingCourier implements Courier {
       replayLeaseMs: 1000,
       resendAfterMs: 2000,
       resendMaxMs: 60_000,
+      receiptDelayMs: 250,
       window: 64,
       maxPendingBytes: 32 * 1024 * 1024,
       ...options,
@@ -169,12 +178,15 @@ class SealingCourier implements Courier {
       });
     }
     const createdAt = this.#modules.clock.now();
-    const row = { to, id, kind: message.kind, message: encodePeerMessage(message), createdAt };
-    return { write: "outbox", row };
+    const encoded = this.#encoded.get(message) ?? encodePeerMessage(message);
+    this.#encoded.set(message, encoded);
+    this.#decoded.set(encoded, message);
+    return { write: "outbox", row: { to, id, kind: message.kind, message: encoded, createdAt } };
   }
 
-  kick(): void {
-    for (const peer of this.#peers.values()) peer.outbox.kick();
+  kick(committed?: readonly StoreWrite[]): void {
+    const rows = committed?.flatMap((write) => (write.write === "outbox" ? [write.row] : []));
+    for (const [node, peer] of this.#peers) peer.outbox.kick(rows?.filter(({ to }) => to === node));
   }
 
   peers(): readonly PeerStatus[] {
@@ -210,6 +222,7 @@ class SealingCourier implements Courier {
       peer.up = false;
       peer.lane.clear();
       await peer.turn;
+      peer.receiptTimer?.cancel();
       await peer.outbox.close();
     }
     this.#sessions.clear();
@@ -247,6 +260,7 @@ class SealingCourier implements Courier {
       ),
       handled: new Set(),
       receipts: [],
+      receiptTimer: null,
       turn: Promise.resolve(),
       up: false,
     };
@@ -265,10 +279,10 @@ class SealingCourier implements Courier {
     if (status.up) peer.outbox.up();
   }
 
-  #sendPosted(to: NodeIndex, row: OutboxRow): void {
+  #sendPosted(to: NodeIndex, row: PostedRow): void {
     let outgoing: Outgoing | null = null;
     try {
-      const message = decodePeerMessage(row.message);
+      const message = this.#decoded.get(row.message) ?? decodePeerMessage(row.message);
       const recipient = this.#recipient(to, message);
       if (recipient !== null) outgoing = { message, id: row.id, recipient };
     } catch (cause) {
@@ -401,15 +415,19 @@ class SealingCourier implements Courier {
 
   #acknowledge(to: NodeIndex, peer: Peer, id: string): void {
     peer.receipts.push(id);
-    if (peer.receipts.length > 1) return;
-    // Whatever else is handled before this turn comes shares the receipt.
+    if (peer.receipts.length >= MAX_WAITING_RECEIPTS) return this.#sendReceipts(to, peer);
+    const { receiptDelayMs } = this.#options;
+    peer.receiptTimer ??= this.#modules.clock.after(receiptDelayMs, () => this.#sendReceipts(to, peer));
+  }
+
+  #sendReceipts(to: NodeIndex, peer: Peer): void {
+    peer.receiptTimer?.cancel();
+    peer.receiptTimer = null;
     peer.lane.pushLate(() => {
-      const ids = peer.receipts.slice(0, MAX_RECEIPT_IDS);
-      const rest = peer.receipts.slice(MAX_RECEIPT_IDS);
-      peer.receipts = [];
-      for (const left of rest) this.#acknowledge(to, peer, left);
+      const ids = peer.receipts.splice(0, MAX_RECEIPT_IDS);
+      if (peer.receipts.length > 0) this.#sendReceipts(to, peer);
       const member = this.#modules.manifest().members[to - 1];
-      if (!peer.up || member === undefined) return null;
+      if (ids.length === 0 || !peer.up || member === undefined) return null;
       const message = {
         kind: "receipt",
         session: null,

@@ -11,6 +11,9 @@ export interface OutboxStore {
   }): Promise<readonly OutboxRow[]>;
 }
 
+/** A posted message before the store has given it its place. */
+export type PostedRow = Omit<OutboxRow, "seq">;
+
 export interface OutboxSenderOptions {
   readonly peer: NodeIndex;
   /** Posted messages without a receipt at one time. */
@@ -24,14 +27,14 @@ export interface OutboxSenderModules {
   readonly store: OutboxStore;
   readonly clock: Clock;
   readonly metrics: TransportMetrics;
-  readonly send: (row: OutboxRow) => void;
+  readonly send: (row: PostedRow) => void;
   readonly failed: (cause: unknown) => void;
 }
 
 /**
  * Delivers the posted messages of one peer in the order of their rows. Up to `window` of them are under way; without a receipt in
  * time, or after a reconnection, it begins again at the first row left (go-back-N), so their order stays. Rows go when
- * their receipts arrive, many in one commit.
+ * their receipts arrive, many in one commit. The store is read only for what this process has not just written itself.
  */
 export class OutboxSender {
   readonly #options: OutboxSenderOptions;
@@ -41,6 +44,8 @@ export class OutboxSender {
   /** Ids sent lately, so that late receipts count and invented ones cost no commit. */
   readonly #sent = new Set<string>();
   #after: number | null = null;
+  /** All rows of the peer in the store are under way: what is committed from now on is the next in their order. */
+  #level = false;
   #passes = 0;
   #up = false;
   #timer: Timer | null = null;
@@ -63,12 +68,21 @@ export class OutboxSender {
 
   down(): void {
     this.#up = false;
+    this.#level = false;
     this.#disarm();
   }
 
-  /** Rows may have been added. */
-  kick(): void {
-    if (!this.#up) return;
+  /** Rows were added: these to this peer, or some that are read from the store. */
+  kick(committed?: readonly PostedRow[]): void {
+    if (!this.#up || committed?.length === 0) return;
+    if (committed !== undefined && this.#level && this.#pumping === null) {
+      const fresh = committed.filter((row) => !this.#waiting.has(row.id));
+      if (this.#waiting.size + fresh.length <= this.#options.window) {
+        for (const row of fresh) this.#dispatch(row);
+        return this.#arm();
+      }
+    }
+    this.#level = false;
     if (this.#pumping !== null) {
       this.#again = true;
       return;
@@ -127,7 +141,7 @@ export class OutboxSender {
         this.#modules.failed(cause);
       }
     }
-    this.kick();
+    if (!this.#level) this.kick();
   }
 
   async #pump(): Promise<void> {
@@ -144,13 +158,18 @@ export class OutboxSender {
       if (!this.#up || this.#after !== after) continue;
       for (const row of rows) {
         this.#after = row.seq;
-        this.#waiting.add(row.id);
-        this.#remember(row.id);
-        this.#modules.send(row);
+        if (!this.#waiting.has(row.id)) this.#dispatch(row);
       }
-      if (rows.length < room) break;
+      this.#level = rows.length < room;
+      if (this.#level) break;
     }
     if (this.#up && this.#waiting.size > 0) this.#arm();
+  }
+
+  #dispatch(row: PostedRow): void {
+    this.#waiting.add(row.id);
+    this.#remember(row.id);
+    this.#modules.send(row);
   }
 
   #remember(id: string): void {
@@ -164,6 +183,7 @@ export class OutboxSender {
     this.#disarm();
     this.#waiting = new Set();
     this.#after = null;
+    this.#level = false;
     this.kick();
   }
 

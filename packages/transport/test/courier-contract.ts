@@ -44,7 +44,7 @@ const message = (kind: MessageKind, text: string): PeerMessage => ({
 async function run(network: CourierNetwork, node: NodeIndex, disk = new OutboxMemory()): Promise<Running> {
   const { signer, sealing } = nodeOf(network.cluster, node);
   const courier = createCourier(
-    { me: node, epoch: 0, resendAfterMs: 200, replayLeaseMs: 100 },
+    { me: node, epoch: 0, resendAfterMs: 200, receiptDelayMs: 20, replayLeaseMs: 100 },
     {
       transport: await network.transport(node),
       store: disk,

@@ -7,6 +7,8 @@ export class OutboxMemory implements OutboxStore, ReplayStore {
   readonly rows: OutboxRow[] = [];
   readonly metas = new Map<string, Uint8Array>();
   commits = 0;
+  /** How often the outbox was read. */
+  reads = 0;
   broken = false;
   /** Real time that a commit takes. */
   commitMs = 0;
@@ -34,6 +36,7 @@ export class OutboxMemory implements OutboxStore, ReplayStore {
   }
 
   async outbox(query: { readonly to?: NodeIndex; readonly limit: number; readonly after?: number }) {
+    this.reads++;
     if (this.broken) throw new CairnError("storage-failed", "the disk is gone");
     return this.rows
       .filter((row) => (query.to === undefined || row.to === query.to) && row.seq > (query.after ?? -1))

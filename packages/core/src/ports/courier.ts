@@ -31,8 +31,8 @@ export interface Courier {
    * `id` names it: posting the same id to the same node again is no second message.
    */
   posting(to: NodeIndex, id: string, message: PeerMessage): StoreWrite;
-  /** Says that postings were committed. */
-  kick(): void;
+  /** Says that postings were committed: these, as {@link posting} gave them, or any when left out, which are read from the store then. */
+  kick(committed?: readonly StoreWrite[]): void;
   peers(): readonly PeerStatus[];
   setRefused(refused: ReadonlySet<NodeIndex>): void;
   /**

@@ -37,7 +37,7 @@ export class ReleasedPartials {
         hear(message);
         return courier.posting(to, id, message);
       },
-      kick: () => courier.kick(),
+      kick: (committed) => courier.kick(committed),
       peers: () => courier.peers(),
       setRefused: (refused) => courier.setRefused(refused),
       useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
