@@ -1,0 +1,220 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, globSync } from "node:fs";
+import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { freeEndpoints } from "@cairn/core/test-support";
+import { Client } from "pg";
+
+const run = promisify(execFile);
+
+export interface PostgresServerOptions {
+  /** Lines of `postgresql.conf`. */
+  readonly settings?: readonly string[];
+  /** PEM files for TLS. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
+/** A Postgres server of a test's own: loopback, a free port, a temporary folder, the role `cairn` with the password `secret`. End it with `remove`. */
+export class PostgresServer {
+  readonly host: string;
+  readonly port: number;
+  readonly #bin: string;
+  readonly #folder: string;
+  #process: ChildProcess | null = null;
+  #log = "";
+
+  private constructor(bin: string, folder: string, host: string, port: number) {
+    this.#bin = bin;
+    this.#folder = folder;
+    this.host = host;
+    this.port = port;
+  }
+
+  static async create(options: PostgresServerOptions = {}): Promise<PostgresServer> {
+    const bin = findBinaries();
+    const folder = await mkdtemp(join(tmpdir(), "cairn-postgres-"));
+    const [place] = await freeEndpoints(1);
+    if (place === undefined) throw new Error("no free port");
+    const server = new PostgresServer(bin, folder, place.host, place.port);
+    try {
+      await server.#initialise(options);
+      await server.start();
+      await server.sql("postgres", "create role cairn login password 'secret'");
+      return server;
+    } catch (cause) {
+      await server.remove();
+      throw cause;
+    }
+  }
+
+  /** The server's newest lines. */
+  get log(): string {
+    return this.#log;
+  }
+
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** Starts it, and resolves once it takes connections. */
+  async start(): Promise<void> {
+    const [command, ...words] = this.#asUser([
+      join(this.#bin, "postgres"),
+      "-D",
+      join(this.#folder, "data"),
+      "-k",
+      "",
+    ]);
+    const child = spawn(command ?? "", words, { stdio: ["ignore", "ignore", "pipe"], cwd: this.#folder });
+    this.#process = child;
+    child.stderr.on("data", (chunk) => {
+      this.#log = (this.#log + String(chunk)).slice(-65_536);
+    });
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`the Postgres server did not start: ${this.#log}`);
+      const client = this.#client("postgres");
+      try {
+        await client.connect();
+        await client.end();
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  }
+
+  /** Ends it: `fast` breaks connections and flushes, `kill` is SIGKILL for the server and all of its children. */
+  async stop(how: "fast" | "kill"): Promise<void> {
+    const child = this.#process;
+    this.#process = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, "exit");
+    if (how === "fast") child.kill("SIGINT");
+    else {
+      const { stdout } = await run("ps", ["-o", "pid=", "--ppid", String(child.pid)]).catch(() => ({
+        stdout: "",
+      }));
+      for (const pid of [
+        child.pid,
+        ...stdout
+          .split(/\s+/)
+          .filter((word) => word !== "")
+          .map(Number),
+      ]) {
+        try {
+          process.kill(Number(pid), "SIGKILL");
+        } catch {
+          // It has just ended.
+        }
+      }
+    }
+    await exit;
+  }
+
+  /** Stops or continues the server and its children, so that it takes connections and answers nothing. */
+  async signal(name: "SIGSTOP" | "SIGCONT"): Promise<void> {
+    const pid = this.#process?.pid;
+    const { stdout } = await run("ps", ["-o", "pid=", "--ppid", String(pid)]).catch(() => ({ stdout: "" }));
+    for (const child of [
+      pid,
+      ...stdout
+        .split(/\s+/)
+        .filter((word) => word !== "")
+        .map(Number),
+    ]) {
+      process.kill(Number(child), name);
+    }
+  }
+
+  async createDatabase(name: string): Promise<void> {
+    await this.sql("postgres", `create database ${name} owner cairn`);
+  }
+
+  /** Runs statements as the superuser. */
+  async sql(database: string, text: string): Promise<readonly Record<string, unknown>[]> {
+    const client = this.#client(database);
+    await client.connect();
+    try {
+      return (await client.query(text)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** A connection of the superuser. */
+  async connect(database: string): Promise<Client> {
+    const client = this.#client(database);
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop("kill");
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #client(database: string): Client {
+    return new Client({ host: this.host, port: this.port, user: "postgres", password: "root", database });
+  }
+
+  async #initialise({ settings = [], tls }: PostgresServerOptions): Promise<void> {
+    const data = join(this.#folder, "data");
+    const password = join(this.#folder, "password");
+    await chmod(this.#folder, 0o755);
+    await writeFile(password, "root");
+    const owner = await serverUser();
+    if (owner !== null) await chown(this.#folder, owner.uid, owner.gid);
+    const [command = "", ...words] = this.#asUser([
+      join(this.#bin, "initdb"),
+      ...["-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256"],
+      ...[`--pwfile=${password}`, "--no-sync", "--no-instructions"],
+    ]);
+    await run(command, words, { cwd: this.#folder });
+    const lines = [
+      `listen_addresses = '${this.host}'`,
+      `port = ${this.port}`,
+      "shared_buffers = 16MB",
+      "max_connections = 60",
+      "log_min_messages = fatal",
+      ...settings,
+    ];
+    if (tls !== undefined) {
+      for (const [name, pem] of [
+        ["server.crt", tls.certificate],
+        ["server.key", tls.key],
+      ] as const) {
+        await writeFile(join(data, name), pem, { mode: 0o600 });
+        if (owner !== null) await chown(join(data, name), owner.uid, owner.gid);
+      }
+      lines.push("ssl = on");
+    }
+    await writeFile(join(data, "postgresql.auto.conf"), `${lines.join("\n")}\n`);
+  }
+
+  /** The server refuses to run as root. */
+  #asUser(words: readonly string[]): readonly string[] {
+    return process.getuid?.() === 0
+      ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT", ...words]
+      : words;
+  }
+}
+
+function findBinaries(): string {
+  const found = globSync("/usr/lib/postgresql/*/bin/postgres").sort().at(-1);
+  if (found !== undefined) return join(found, "..");
+  for (const folder of (process.env.PATH ?? "").split(":")) {
+    if (existsSync(join(folder, "postgres")) && existsSync(join(folder, "initdb"))) return folder;
+  }
+  throw new Error("there is no Postgres server on this machine: run make services");
+}
+
+async function serverUser(): Promise<{ readonly uid: number; readonly gid: number } | null> {
+  if (process.getuid?.() !== 0) return null;
+  const { stdout } = await run("getent", ["passwd", "postgres"]);
+  const [, , uid, gid] = stdout.split(":");
+  return { uid: Number(uid), gid: Number(gid) };
+}
