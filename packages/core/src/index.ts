@@ -4,6 +4,7 @@ export * from "./ban-lift.ts";
 export * from "./bytes.ts";
 export * from "./canonical.ts";
 export * from "./change.ts";
+export * from "./change-support.ts";
 export * from "./checkpoint.ts";
 export * from "./checkpoint-anchor.ts";
 export * from "./checkpoint-proposal.ts";

@@ -1,10 +1,13 @@
 export type { ApprovalStanding } from "./approval-book.ts";
 export * from "./ban-desk.ts";
 export * from "./chain-watch.ts";
+export * from "./change-catch-up.ts";
+export * from "./change-desk.ts";
 export * from "./keygen-desk.ts";
 export * from "./live-keys.ts";
 export * from "./live-spends.ts";
 export * from "./loop.ts";
+export * from "./manifest-book.ts";
 export * from "./node-event.ts";
 export * from "./node-runtime.ts";
 export * from "./presign-desk.ts";

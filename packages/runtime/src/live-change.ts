@@ -1,0 +1,61 @@
+import {
+  type Change,
+  type ChangeCommit,
+  type ChangeProposal,
+  type ChangeRow,
+  changeCommitSchema,
+  changeProposalHash,
+  decodeCanonical,
+  type HashHex,
+  manifestHash,
+  type NodeIndex,
+  type NodeStore,
+  type SignedChangeProposal,
+  type SignedChangeVote,
+  signedChangeProposalSchema,
+  signedChangeVoteSchema,
+} from "@cairn/core";
+
+/** A proposed change as this node knows it. */
+export interface LiveChange {
+  readonly row: ChangeRow;
+  readonly signed: SignedChangeProposal;
+  /** Each node's first word. */
+  readonly votes: ReadonlyMap<NodeIndex, SignedChangeVote>;
+}
+
+/** Reads what the store holds of the newest `limit` proposals, oldest first. */
+export async function storedChanges(
+  store: Pick<NodeStore, "changes" | "changeVotes">,
+  limit: number,
+): Promise<readonly LiveChange[]> {
+  const found: LiveChange[] = [];
+  for (const row of (await store.changes({ limit })).toReversed()) {
+    const votes = await store.changeVotes(row.proposal);
+    found.push({
+      row,
+      signed: decodeCanonical(signedChangeProposalSchema, row.body),
+      votes: new Map(
+        votes.map(({ node, body }) => [node, decodeCanonical(signedChangeVoteSchema, body)] as const),
+      ),
+    });
+  }
+  return found;
+}
+
+/** What a change brings about: the same for all proposals of one change, so that these are no rivals. */
+export function effectOf(proposal: ChangeProposal): HashHex {
+  const { change } = proposal;
+  return change.type === "manifest"
+    ? (manifestHash(change.manifest) as string as HashHex)
+    : changeProposalHash(proposal);
+}
+
+export function commitOf({ row }: LiveChange): ChangeCommit | null {
+  return row.commit === null ? null : decodeCanonical(changeCommitSchema, row.commit);
+}
+
+/** Whether a change of this type replaces the manifest, so that only one of a sequence number may take effect. */
+export function isSuccessor(change: Change): change is Extract<Change, { readonly type: "manifest" }> {
+  return change.type === "manifest";
+}
