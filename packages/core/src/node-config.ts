@@ -97,7 +97,16 @@ export const nodeConfigSchema = z.strictObject({
     .prefault({}),
   storage: z
     .strictObject({
-      url: z.string().default("sqlite:cairn.db").describe("`sqlite:FILE`, relative to node.data_dir"),
+      url: z
+        .string()
+        .default("sqlite:cairn.db")
+        .describe(
+          "`sqlite:FILE`, relative to node.data_dir, or `postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`; the password is never in it",
+        ),
+      password_file: file
+        .nullable()
+        .default(null)
+        .describe("File that holds the Postgres user's password, mode 0600; null takes `PGPASSWORD`"),
     })
     .prefault({}),
   coordination: z

@@ -17,7 +17,7 @@ import type { OpenEngineOptions, OpenedEngine } from "@cairn/engine";
 import { makePrivateFolder } from "@cairn/pki";
 import { NodeRuntime, type RuntimeOptions } from "@cairn/runtime";
 import { defaultAttemptSettings, initiatorDriver } from "@cairn/signing";
-import { AuditLog, openSqliteStore } from "@cairn/storage";
+import { AuditLog } from "@cairn/storage";
 import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
 import type { ApiModules } from "./api-modules.ts";
 import { ClockWatch } from "./clock-watch.ts";
@@ -27,6 +27,7 @@ import { guardStore } from "./guard-store.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { createMetrics } from "./metrics.ts";
 import type { NodeFacade } from "./node-facade.ts";
+import { openStore } from "./open-store.ts";
 import { type NodeFiles, readNodeFiles } from "./read-node-files.ts";
 import { startRestServer } from "./rest-server.ts";
 import { protocolVersions, softwareVersion } from "./software-version.ts";
@@ -138,14 +139,7 @@ async function compose(
     else log.error("background failure", { error: cause });
   };
 
-  const opened = await openSqliteStore(
-    {
-      path: resolve(dataDir, config.storage.url.slice("sqlite:".length)),
-      cluster: manifest.cluster,
-      node: me,
-    },
-    { clock },
-  );
+  const opened = await openStore(loaded, { cluster: manifest.cluster, node: me }, { clock });
   closers.push(() => opened.close());
   const { store, writable } = guardStore(opened, modules.storageFailed);
   await pinManifest(store, files, hash);

@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { CairnError, type NodeConfig, nodeConfigSchema } from "@cairn/core";
+import { parseStorageUrl } from "@cairn/storage";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { type ConfigKey, describeConfig } from "./describe-config.ts";
@@ -182,9 +183,7 @@ function checkTogether(config: NodeConfig): void {
       "is shorter than signing.ack_ms, so that no session could end well; raise it",
     );
   }
-  if (!/^sqlite:[^\0]+$/.test(storage.url)) {
-    refuse("storage.url", "only `sqlite:FILE` is known; write e.g. sqlite:cairn.db");
-  }
+  parseStorageUrl(storage.url);
   if (new Set(api.tokens.map(({ name }) => name)).size !== api.tokens.length) {
     refuse("api.tokens", "two tokens share one name; the log tells tokens apart by name");
   }

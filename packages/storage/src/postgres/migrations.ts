@@ -236,7 +236,15 @@ create table node_status (
   last_seen bigint,
   epoch bigint not null,
   burn_counter bigint not null,
-  audit_length bigint not null
+  audit_length bigint not null,
+  audit_head text not null,
+  answer bytea not null
+);
+
+create table checkpoints (
+  sequence bigint primary key,
+  hash text not null,
+  body bytea not null
 );
 
 create table idempotency (
