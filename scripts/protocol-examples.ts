@@ -9,14 +9,18 @@ import {
   encodeUnsignedTransaction,
 } from "@cairn/bitcoin";
 import {
+  type Accusation,
   type Certificate,
   type Deferral,
   deriveGrant,
-  evidenceHash,
+  type EcdsaPublicData,
+  type Evidence,
   formCertificate,
   type Grant,
   type Intent,
   intentHash,
+  offenceId,
+  signAccusation,
   signBroadcast,
   signGrant,
   signPartial,
@@ -108,6 +112,7 @@ import {
   testSigningItem,
   testSubsets,
 } from "@cairn/signing";
+import { secp256k1 } from "@noble/curves/secp256k1.js";
 
 /** One structure with fixed keys and values, and what the code makes of it. */
 export interface ProtocolExample {
@@ -594,7 +599,22 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     },
     null,
   );
-  const publicData = new TextEncoder().encode("an example instead of public data");
+  const { BASE } = secp256k1.Point;
+  const pointOf = (factor: bigint) => BASE.multiply(factor).toBytes(true);
+  const ecdsaPublicData: EcdsaPublicData = {
+    v: 1,
+    id: fromHex(presignature),
+    path: [0, 3],
+    epoch: 0,
+    gamma: pointOf(2n),
+    keyId: fromHex(keyId),
+    level: "full",
+    signers,
+    childKey: pointOf(3n),
+    commitments: signers.map((signer) => [pointOf(BigInt(signer) + 3n), pointOf(BigInt(signer) + 13n)]),
+  };
+  add("presignature-public-data", null, ecdsaPublicData, null);
+  const publicData = new Uint8Array(encodeCanonical(ecdsaPublicData));
   const accepted = publicDataAcceptance({
     cluster,
     node: index(1),
@@ -779,28 +799,41 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   add("keygen-test-item", null, { path: item.path, preimage: item.preimage }, null);
 
   // Evidence and bans
-  const doubleVote = {
-    type: "DoubleVote" as const,
-    version: 1 as const,
-    votes: [signVote(vote(5), key("node 5")), signVote(rejection, key("node 5"))] as [
-      ReturnType<typeof signVote>,
-      ReturnType<typeof signVote>,
-    ],
+  const claim = { version: 1 as const, manifestHash: inForce };
+  const approval5 = signVote(vote(5), key("node 5"));
+  const doubleVote: Evidence = {
+    type: "DoubleVote",
+    ...claim,
+    votes: [approval5, signVote(rejection, key("node 5"))],
   };
-  const violation = evidenceHash(doubleVote);
-  add("evidence-double-vote", "cairn/evidence/v1", doubleVote, null);
+  const violation = offenceId(doubleVote);
+  const invented: Evidence = { type: "DoubleVote", ...claim, votes: [approval5, approval5] };
+  const accused = (evidence: Evidence): Accusation => ({ version: 1, cluster, accuser: index(4), evidence });
+  add("evidence-double-vote", null, doubleVote, null);
   add(
     "evidence-minority-vote",
-    "cairn/evidence/v1",
-    { type: "MinorityVote", version: 1, intent, vote: signVote(vote(5), key("node 5")) },
+    null,
+    {
+      type: "MinorityVote",
+      ...claim,
+      intent,
+      wallet: {
+        record,
+        signatures: nodes.map((signer) => ({
+          node: signer,
+          signature: key(`node ${signer}`).sign("cairn/wallet-record/v1", record),
+        })),
+      },
+      vote: signVote(vote(5), key("node 5")),
+    },
     null,
   );
   add(
     "evidence-equivocation",
-    "cairn/evidence/v1",
+    null,
     {
       type: "Equivocation",
-      version: 1,
+      ...claim,
       broadcasts: [
         signBroadcast(broadcast, key("node 1")),
         signBroadcast({ ...broadcast, digest: digest("another payload") as HashHex }, key("node 1")),
@@ -810,15 +843,34 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   );
   add(
     "evidence-invalid-partial",
-    "cairn/evidence/v1",
+    null,
     {
       type: "InvalidPartial",
-      version: 1,
+      ...claim,
       partial: signPartial(partial, key("node 1")),
       publicData,
-      acceptances: signers.map((signer) =>
-        signPublicDataAcceptance({ ...accepted, node: signer }, key(`node ${signer}`)),
-      ),
+      acceptance: signPublicDataAcceptance(accepted, key("node 1")),
+    },
+    null,
+  );
+  add(
+    "evidence-false-accusation",
+    null,
+    {
+      type: "FalseAccusation",
+      ...claim,
+      accusation: signAccusation(accused(invented), key("node 4")),
+    },
+    null,
+  );
+  add("accusation", "cairn/accusation/v1", accused(doubleVote), node(4));
+  add(
+    "offence",
+    "cairn/evidence/v1",
+    {
+      type: "DoubleVote",
+      node: index(5),
+      offence: { intent: rejection.intentHash, round: rejection.round },
     },
     null,
   );

@@ -36,6 +36,7 @@ export {
   psbtToBase64,
   psbtValue,
 } from "./psbt.ts";
+export * from "./psbt-fault.ts";
 export * from "./psbt-field.ts";
 export * from "./sighash.ts";
 export * from "./transaction.ts";

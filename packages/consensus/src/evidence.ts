@@ -1,6 +1,18 @@
-import { bodyHash, type HashHex } from "@cairn/core";
+import {
+  bodyHash,
+  clusterIdSchema,
+  type HashHex,
+  manifestHashSchema,
+  type NodeIndex,
+  nodeIndexSchema,
+  type Signed,
+  type Signer,
+  signBody,
+  signedSchema,
+  signedWalletRecordSchema,
+} from "@cairn/core";
 import { z } from "zod";
-import { intentSchema } from "./intent.ts";
+import { intentHash, intentSchema } from "./intent.ts";
 import { signedPublicDataAcceptanceSchema } from "./public-data-acceptance.ts";
 import { signedBroadcastSchema } from "./signed-broadcast.ts";
 import { signedPartialSchema } from "./signed-partial.ts";
@@ -16,37 +28,45 @@ export const violationTypes = [
   "InvalidPartial",
   "Rollback",
   "Timeout",
+  "FalseAccusation",
 ] as const;
 export type ViolationType = (typeof violationTypes)[number];
 
-/** Largest public data that evidence may carry, in bytes. */
-export const MAX_PUBLIC_DATA_BYTES = 256 * 1024;
+/** Largest public data that evidence may carry, in bytes: those of 255 signers fit. */
+export const MAX_PUBLIC_DATA_BYTES = 32 * 1024;
 
-/** A self-contained proof of a fault: whoever holds the manifest can judge it offline. */
-export const evidenceSchema = z.discriminatedUnion("type", [
+const claim = {
+  version: z.literal(1),
+  /** The manifest by which it is to be judged. */
+  manifestHash: manifestHashSchema,
+};
+
+const faultSchemas = [
   /** Two signed votes of one voter for one (intent, round) that differ. */
   z.strictObject({
     type: z.literal("DoubleVote"),
-    version: z.literal(1),
+    ...claim,
     votes: z.tuple([signedVoteSchema, signedVoteSchema]),
   }),
   /** An approval of an intent that is statically invalid. */
   z.strictObject({
     type: z.literal("MinorityVote"),
-    version: z.literal(1),
+    ...claim,
     intent: intentSchema,
+    /** The wallet's record with all nodes' signatures; null where the fault shows without its descriptor. */
+    wallet: signedWalletRecordSchema.nullable(),
     vote: signedVoteSchema,
   }),
   /** Two signed broadcasts of one sender for one (execution, round, kind) that differ. */
   z.strictObject({
     type: z.literal("Equivocation"),
-    version: z.literal(1),
+    ...claim,
     broadcasts: z.tuple([signedBroadcastSchema, signedBroadcastSchema]),
   }),
-  /** A signed partial that fails against public data which every signer, the accused among them, signed. */
+  /** A signed partial that fails against the public data which its own signer signed. */
   z.strictObject({
     type: z.literal("InvalidPartial"),
-    version: z.literal(1),
+    ...claim,
     partial: signedPartialSchema,
     publicData: z
       .instanceof(Uint8Array)
@@ -54,12 +74,98 @@ export const evidenceSchema = z.discriminatedUnion("type", [
         (bytes) => bytes.length <= MAX_PUBLIC_DATA_BYTES,
         `expected at most ${MAX_PUBLIC_DATA_BYTES} bytes`,
       ),
-    acceptances: z.array(signedPublicDataAcceptanceSchema).min(2).max(255),
+    acceptance: signedPublicDataAcceptanceSchema,
+  }),
+] as const;
+
+/** A node's word, under `cairn/accusation/v1`, that the evidence proves its fault: a false word is a fault of its own. */
+function accusationOf<Evidence extends z.ZodType>(evidence: Evidence) {
+  return z.strictObject({
+    version: z.literal(1),
+    cluster: clusterIdSchema,
+    accuser: nodeIndexSchema,
+    evidence,
+  });
+}
+
+/** A self-contained proof of a fault: whoever holds the manifest can judge it offline. */
+export const evidenceSchema = z.discriminatedUnion("type", [
+  ...faultSchemas,
+  /** A signed accusation whose evidence proves nothing. */
+  z.strictObject({
+    type: z.literal("FalseAccusation"),
+    ...claim,
+    accusation: signedSchema(accusationOf(z.discriminatedUnion("type", faultSchemas))),
   }),
 ]);
 export type Evidence = z.output<typeof evidenceSchema>;
 
-/** Names a piece of evidence: the id of its violation. */
-export function evidenceHash(evidence: Evidence): HashHex {
-  return bodyHash<HashHex>("cairn/evidence/v1", evidence);
+export const accusationSchema = accusationOf(evidenceSchema);
+export type Accusation = z.output<typeof accusationSchema>;
+
+/** Payload of a peer message of kind `evidence`. */
+export const signedAccusationSchema = signedSchema(accusationSchema);
+export type SignedAccusation = Signed<Accusation>;
+
+export function signAccusation(body: Accusation, accuser: Signer): SignedAccusation {
+  return signBody("cairn/accusation/v1", body, accuser);
+}
+
+/** The node that the evidence accuses: what it is accused of is proven only once it is judged. */
+export function accusedBy(evidence: Evidence): NodeIndex {
+  switch (evidence.type) {
+    case "DoubleVote":
+      return evidence.votes[0].body.voter;
+    case "MinorityVote":
+      return evidence.vote.body.voter;
+    case "Equivocation":
+      return evidence.broadcasts[0].body.from;
+    case "InvalidPartial":
+      return evidence.partial.body.from;
+    case "FalseAccusation":
+      return evidence.accusation.body.accuser;
+  }
+}
+
+/** Names the offence, whichever of several proofs of it this is: the id of its violation, so that it is punished once. */
+export function offenceId(evidence: Evidence): HashHex {
+  const { type } = evidence;
+  return bodyHash("cairn/evidence/v1", { type, node: accusedBy(evidence), offence: offenceOf(evidence) });
+}
+
+function offenceOf(evidence: Evidence): unknown {
+  switch (evidence.type) {
+    case "DoubleVote": {
+      const { intentHash: intent, round } = evidence.votes[0].body;
+      return { intent, round };
+    }
+    case "MinorityVote":
+      return { intent: intentHash(evidence.intent) };
+    case "Equivocation": {
+      const { execution, round, kind } = evidence.broadcasts[0].body;
+      return { execution, round, kind };
+    }
+    case "InvalidPartial": {
+      const { presignature } = evidence.partial.body;
+      return { presignature };
+    }
+    case "FalseAccusation":
+      return { evidence: offenceId(evidence.accusation.body.evidence) };
+  }
+}
+
+/** What the offence is about, for records: an intent or a session; null for accusations. */
+export function subjectOf(evidence: Evidence): string | null {
+  switch (evidence.type) {
+    case "DoubleVote":
+      return evidence.votes[0].body.intentHash;
+    case "MinorityVote":
+      return evidence.vote.body.intentHash;
+    case "Equivocation":
+      return evidence.broadcasts[0].body.session;
+    case "InvalidPartial":
+      return evidence.partial.body.session;
+    case "FalseAccusation":
+      return null;
+  }
 }

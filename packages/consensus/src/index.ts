@@ -3,7 +3,7 @@ export * from "./ban-ledger.ts";
 export * from "./certificate.ts";
 export * from "./certificate-of-tally.ts";
 export * from "./deferral.ts";
-export * from "./detector.ts";
+export * from "./ecdsa-partial.ts";
 export * from "./evidence.ts";
 export * from "./grant.ts";
 export * from "./intent.ts";

@@ -3,25 +3,24 @@ import {
   isCairnError,
   type Manifest,
   type ManifestHash,
-  memberOf,
   type NodeIndex,
   sha256Hex,
+  toHex,
   verifyMemberWord,
-  verifySigned,
+  verifyWalletRecord,
+  type WalletRecord,
 } from "@cairn/core";
+import { isEcdsaPartialRight, readEcdsaPublicData } from "./ecdsa-partial.ts";
 import type { Evidence, ViolationType } from "./evidence.ts";
 import { checkIntentForm, type Intent, intentHash } from "./intent.ts";
-import type { SignedPartial } from "./signed-partial.ts";
 import { sameVote, verifyVote } from "./vote.ts";
 
-/** Judgements that other packages' mathematics make. Each must answer the same for ever at every node. */
+/** Judgements that other packages' rules make. Each must answer the same for ever at every node. */
 export interface EvidenceVerifiers {
   /** Protocol versions whose rules this node knows. */
   readonly protocolVersions: readonly number[];
-  /** A static fault of the intent's PSBT against its request, or null: never one of chain, clock or policy state. */
-  intentFault(intent: Intent): ErrorCode | null;
-  /** Whether the partial is right against the public data; null when this node cannot tell. */
-  partialValid(partial: SignedPartial["body"], publicData: Uint8Array): boolean | null;
+  /** A static fault of the intent's PSBT against its request and wallet, or null: never one of chain, clock or policy state. */
+  intentFault(intent: Intent, wallet: WalletRecord): ErrorCode | null;
 }
 
 export type Judgement =
@@ -31,12 +30,20 @@ export type Judgement =
   /** Another manifest or protocol version than this node can judge by: nobody is to blame. */
   | { readonly kind: "unjudgeable"; readonly reason: string };
 
-/** Judges evidence by the manifest under which the fault is said to have happened. Pure, and the same at every node. */
+/** The manifest under which the fault is said to have happened. */
+export interface EvidenceRules {
+  readonly manifest: Manifest;
+  readonly manifestHash: ManifestHash;
+}
+
+/** Judges evidence by the manifest that it names, and nothing else. Pure, and the same at every node. */
 export function judgeEvidence(
   evidence: Evidence,
-  rules: { readonly manifest: Manifest; readonly manifestHash: ManifestHash },
+  rules: EvidenceRules,
   verifiers: EvidenceVerifiers,
 ): Judgement {
+  if (evidence.manifestHash !== rules.manifestHash)
+    return { kind: "unjudgeable", reason: `it is to be judged by manifest ${evidence.manifestHash}` };
   try {
     switch (evidence.type) {
       case "DoubleVote":
@@ -46,19 +53,23 @@ export function judgeEvidence(
       case "Equivocation":
         return judgeEquivocation(evidence, rules.manifest);
       case "InvalidPartial":
-        return judgeInvalidPartial(evidence, rules.manifest, verifiers);
+        return judgeInvalidPartial(evidence, rules.manifest);
+      case "FalseAccusation":
+        return judgeFalseAccusation(evidence, rules, verifiers);
     }
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    if (error.code === "wrong-manifest") return { kind: "unjudgeable", reason: error.message };
-    return { kind: "forged", reason: error.message };
+    return forged(error.message);
   }
 }
 
-type Rules = { readonly manifest: Manifest; readonly manifestHash: ManifestHash };
 type Of<Type extends Evidence["type"]> = Extract<Evidence, { type: Type }>;
 
-function judgeDoubleVote({ votes: [a, b] }: Of<"DoubleVote">, rules: Rules): Judgement {
+function forged(reason: string): Judgement {
+  return { kind: "forged", reason };
+}
+
+function judgeDoubleVote({ votes: [a, b] }: Of<"DoubleVote">, rules: EvidenceRules): Judgement {
   verifyVote(a, rules.manifest, rules.manifestHash);
   verifyVote(b, rules.manifest, rules.manifestHash);
   if (
@@ -66,34 +77,33 @@ function judgeDoubleVote({ votes: [a, b] }: Of<"DoubleVote">, rules: Rules): Jud
     a.body.intentHash !== b.body.intentHash ||
     a.body.round !== b.body.round
   ) {
-    return { kind: "forged", reason: "the votes are not of one voter, intent and round" };
+    return forged("the votes are not of one voter, intent and round");
   }
-  if (sameVote(a.body, b.body)) return { kind: "forged", reason: "both votes say the same" };
+  if (sameVote(a.body, b.body)) return forged("both votes say the same");
   return { kind: "proven", type: "DoubleVote", node: a.body.voter };
 }
 
 function judgeMinorityVote(
-  { intent, vote }: Of<"MinorityVote">,
-  rules: Rules,
+  { intent, wallet, vote }: Of<"MinorityVote">,
+  rules: EvidenceRules,
   verifiers: EvidenceVerifiers,
 ): Judgement {
   verifyVote(vote, rules.manifest, rules.manifestHash);
-  if (!vote.body.approve) return { kind: "forged", reason: "the vote is no approval" };
-  if (vote.body.intentHash !== intentHash(intent))
-    return { kind: "forged", reason: "the vote is for another intent" };
+  if (!vote.body.approve) return forged("the vote is no approval");
+  if (vote.body.intentHash !== intentHash(intent)) return forged("the vote is for another intent");
   const proven: Judgement = { kind: "proven", type: "MinorityVote", node: vote.body.voter };
-  if (staticFault(intent, rules)) return proven;
-  if (!verifiers.protocolVersions.includes(intent.protocolVersion)) {
-    return {
-      kind: "unjudgeable",
-      reason: "the intent is of a protocol version that this node does not speak",
-    };
-  }
-  if (verifiers.intentFault(intent) !== null) return proven;
-  return { kind: "forged", reason: "the approved intent has no static fault" };
+  if (hasFaultyForm(intent, rules)) return proven;
+  if (wallet === null) return forged("the approved intent's form has no fault");
+  if (wallet.record.wallet !== intent.wallet || !verifyWalletRecord(wallet, rules.manifest))
+    return forged("the record is not that of the intent's wallet, signed by all nodes");
+  if (!verifiers.protocolVersions.includes(intent.protocolVersion))
+    return { kind: "unjudgeable", reason: "the intent is of a protocol version that is not known here" };
+  if (verifiers.intentFault(intent, wallet.record) !== null) return proven;
+  return forged("the approved intent has no static fault");
 }
 
-function staticFault(intent: Intent, rules: Rules): boolean {
+/** Whether the intent's fault shows without its wallet's descriptor. */
+export function hasFaultyForm(intent: Intent, rules: EvidenceRules): boolean {
   try {
     checkIntentForm(intent, rules);
     return false;
@@ -112,39 +122,48 @@ function judgeEquivocation({ broadcasts: [a, b] }: Of<"Equivocation">, manifest:
     a.body.execution === b.body.execution &&
     a.body.round === b.body.round &&
     a.body.kind === b.body.kind;
-  if (!same)
-    return { kind: "forged", reason: "the broadcasts are not of one sender, execution, round and kind" };
-  if (a.body.digest === b.body.digest && a.body.session === b.body.session) {
-    return { kind: "forged", reason: "both broadcasts say the same" };
-  }
+  if (!same) return forged("the broadcasts are not of one sender, execution, round and kind");
+  if (a.body.digest === b.body.digest && a.body.session === b.body.session)
+    return forged("both broadcasts say the same");
   return { kind: "proven", type: "Equivocation", node: a.body.from };
 }
 
+/** The accused's two words, on the public data and on its partial, contradict each other: nobody else's are needed. */
 function judgeInvalidPartial(
-  { partial, publicData, acceptances }: Of<"InvalidPartial">,
+  { partial, publicData, acceptance }: Of<"InvalidPartial">,
   manifest: Manifest,
-  verifiers: EvidenceVerifiers,
 ): Judgement {
   const { body } = partial;
   verifyMemberWord("cairn/partial/v1", partial, body.from, manifest);
-  const digest = sha256Hex(publicData);
-  const subject: string = body.presignature ?? body.execution;
-  const signers = acceptances.map((acceptance) => acceptance.body.node);
-  for (const acceptance of acceptances) {
-    const { node } = acceptance.body;
-    const fits =
-      acceptance.body.cluster === manifest.cluster &&
-      acceptance.body.subject === subject &&
-      acceptance.body.publicData === digest &&
-      acceptance.body.signers.join() === signers.join() &&
-      verifySigned("cairn/presignature-data/v1", acceptance, memberOf(manifest, node).identity);
-    if (!fits)
-      return { kind: "forged", reason: `node ${node} did not sign these public data for this signer set` };
-  }
-  if (!signers.includes(body.from))
-    return { kind: "forged", reason: "the accused did not sign the public data" };
-  const valid = verifiers.partialValid(body, publicData);
-  if (valid === null) return { kind: "unjudgeable", reason: "this node cannot check partials of this kind" };
-  if (valid) return { kind: "forged", reason: "the partial is right" };
+  verifyMemberWord("cairn/presignature-data/v1", acceptance, body.from, manifest);
+  const data = readEcdsaPublicData(publicData);
+  const subject: string = acceptance.body.subject;
+  const fits =
+    acceptance.body.node === body.from &&
+    acceptance.body.publicData === sha256Hex(publicData) &&
+    acceptance.body.signers.join() === data.signers.join() &&
+    data.signers.includes(body.from) &&
+    subject === body.presignature &&
+    subject === toHex(data.id);
+  if (!fits) return forged("the accused did not sign these public data for this presignature");
+  if (isEcdsaPartialRight(data, body)) return forged("the partial is right");
   return { kind: "proven", type: "InvalidPartial", node: body.from };
+}
+
+function judgeFalseAccusation(
+  { accusation }: Of<"FalseAccusation">,
+  rules: EvidenceRules,
+  verifiers: EvidenceVerifiers,
+): Judgement {
+  const { accuser, evidence } = accusation.body;
+  verifyMemberWord("cairn/accusation/v1", accusation, accuser, rules.manifest);
+  const judgement = judgeEvidence(evidence, rules, verifiers);
+  switch (judgement.kind) {
+    case "proven":
+      return forged("the accusation is true");
+    case "forged":
+      return { kind: "proven", type: "FalseAccusation", node: accuser };
+    case "unjudgeable":
+      return judgement;
+  }
 }

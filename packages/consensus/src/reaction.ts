@@ -122,6 +122,7 @@ const onProven: Readonly<Record<ViolationType, Reaction>> = {
   MinorityVote: { ...ban, abortSession: false },
   Equivocation: ban,
   InvalidPartial: ban,
+  FalseAccusation: { ...ban, abortSession: false },
   InvalidSignature: exclude("term", true),
   InvalidRoundMessage: exclude("attempt", true),
   Rollback: exclude("resync", true),
@@ -135,6 +136,7 @@ const onUnproven: Readonly<Record<ViolationType, Reaction>> = {
   MinorityVote: rejectLoudly,
   Equivocation: exclude("attempt", true),
   InvalidPartial: exclude("attempt", true),
+  FalseAccusation: rejectLoudly,
 };
 
 /** A fault: an error code, or a violation with whether its evidence is proven. */

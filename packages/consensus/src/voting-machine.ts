@@ -239,7 +239,7 @@ function onDoubleVote(state: VotingState, a: SignedVote, b: SignedVote, context:
     kind: "violation",
     type: "DoubleVote",
     node,
-    evidence: { type: "DoubleVote", version: 1, votes: [a, b] },
+    evidence: { type: "DoubleVote", version: 1, manifestHash: a.body.manifestHash, votes: [a, b] },
   };
   const left = context.manifest.members.length - disregarded.size;
   if ((next.name !== "Initial" && next.name !== "Collecting") || left >= spendQuorum(context.manifest)) {

@@ -4,13 +4,13 @@ import { banLiftSchema, manifestHash, manifestSchema } from "@cairn/core";
 import { decodeExample, readProtocolExamples } from "@cairn/core/test-support";
 import { z } from "zod";
 import {
+  accusationSchema,
   authorisedGrantSchema,
   broadcastSchema,
   certificateHash,
   certificateSchema,
   checkIntentForm,
   deferralSchema,
-  evidenceHash,
   evidenceSchema,
   grantIdOf,
   grantNonceOf,
@@ -18,6 +18,7 @@ import {
   intentHash,
   intentSchema,
   judgeEvidence,
+  offenceId,
   partialSignatureSchema,
   publicDataAcceptanceSchema,
   verifyCertificate,
@@ -46,6 +47,8 @@ const schemas: Record<string, z.ZodType> = {
   "evidence-minority-vote": evidenceSchema,
   "evidence-equivocation": evidenceSchema,
   "evidence-invalid-partial": evidenceSchema,
+  "evidence-false-accusation": evidenceSchema,
+  accusation: accusationSchema,
 };
 
 for (const [name, schema] of Object.entries(schemas)) {
@@ -81,15 +84,15 @@ test("the example evidence convicts where it holds, and the approval of a sound 
   const verifiers = {
     protocolVersions: [1],
     intentFault: () => null,
-    partialValid: () => false,
   };
   const judge = (name: string) => judgeEvidence(decoded(name, evidenceSchema), rules, verifiers);
   assert.deepEqual(judge("evidence-double-vote"), { kind: "proven", type: "DoubleVote", node: 5 });
   assert.deepEqual(judge("evidence-equivocation"), { kind: "proven", type: "Equivocation", node: 1 });
   assert.deepEqual(judge("evidence-invalid-partial"), { kind: "proven", type: "InvalidPartial", node: 1 });
   assert.equal(judge("evidence-minority-vote").kind, "forged");
+  assert.deepEqual(judge("evidence-false-accusation"), { kind: "proven", type: "FalseAccusation", node: 4 });
   assert.equal(
     decoded("ban-lift", banLiftSchema).violations[0],
-    evidenceHash(decoded("evidence-double-vote", evidenceSchema)),
+    offenceId(decoded("evidence-double-vote", evidenceSchema)),
   );
 });

@@ -371,7 +371,6 @@ class Run {
     const judged = judgeEvidence(effect.evidence, this.#cluster, {
       protocolVersions: [1],
       intentFault: () => null,
-      partialValid: () => true,
     });
     assert.equal(judged.kind, "proven");
     node.doubleVotes.push({ intent, node: effect.node });

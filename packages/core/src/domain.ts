@@ -36,6 +36,7 @@ export const domainTags = [
   "cairn/partial/v1",
   "cairn/finalize/v1",
   "cairn/evidence/v1",
+  "cairn/accusation/v1",
   "cairn/ban/v1",
   "cairn/change/v1",
   "cairn/change-vote/v1",

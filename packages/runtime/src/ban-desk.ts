@@ -1,18 +1,22 @@
-import { bitcoinErrorReason, checkPsbt, type PsbtRules } from "@cairn/bitcoin";
+import { psbtFault } from "@cairn/bitcoin";
 import {
+  accusedBy,
   type BanLedger,
   ban,
   bansInForce,
   type Evidence,
   type EvidenceVerifiers,
-  evidenceHash,
-  evidenceSchema,
-  type Intent,
+  type Judgement,
   judgeEvidence,
   ledgerOf,
+  offenceId,
   reactionTo,
+  type SignedAccusation,
   type SignedPartial,
+  signAccusation,
+  signedAccusationSchema,
   signedPublicDataAcceptanceSchema,
+  subjectOf,
   type ViolationType,
 } from "@cairn/consensus";
 import {
@@ -21,27 +25,25 @@ import {
   type Clock,
   type Courier,
   decodeCanonical,
-  type ErrorCode,
   encodeCanonical,
   type HashHex,
-  isCairnError,
-  type KeyId,
   type Manifest,
   type ManifestHash,
   type NodeIndex,
   type NodeStore,
   type SessionId,
+  type Signer,
   sha256Hex,
   type Timer,
   type UnixMs,
   type ViolationRow,
+  verifyMemberWord,
 } from "@cairn/core";
-import type { Engine } from "@cairn/signing";
 import { z } from "zod";
 import { atTime } from "./at-time.ts";
 import type { Batch, Cell, Loop } from "./loop.ts";
-import type { SpendSigningItem } from "./spend-desk.ts";
-import type { WalletBook } from "./wallet-book.ts";
+import { otherMembers } from "./other-members.ts";
+import { peerMessage } from "./peer-message.ts";
 
 export interface BanDeskOptions {
   readonly me: NodeIndex;
@@ -54,16 +56,10 @@ export interface BanDeskModules {
   readonly loop: Loop;
   readonly store: Pick<NodeStore, "bans" | "violations" | "presignature">;
   readonly courier: Courier;
+  readonly signer: Signer;
   readonly clock: Clock;
-  readonly wallets: WalletBook;
-  readonly engine: Pick<Engine, "combinePartials">;
-  /** What a sighash stands for, as this node read it itself from a spend under way; null where it knows none. */
-  readonly signingItem: (sighash: string) => SpendSigningItem | null;
-  /** @throws CairnError `not-found` */
-  readonly publicPackage: (keyId: KeyId) => Uint8Array;
   readonly detected: (row: ViolationRow) => void;
   readonly banned: (row: BanRow) => void;
-  readonly report: (cause: unknown) => void;
 }
 
 /** A fault that some part of this node saw. */
@@ -74,11 +70,7 @@ export interface SeenViolation {
   readonly subject: string | null;
   /** What third parties can check, or null. */
   readonly evidence: Evidence | null;
-  /** The engine's answer about the partial in `evidence`, where that is about one. */
-  readonly partialValid?: boolean | null;
 }
-
-type InvalidPartial = Extract<Evidence, { readonly type: "InvalidPartial" }>;
 
 const acceptancesSchema = z.array(signedPublicDataAcceptanceSchema);
 
@@ -91,6 +83,7 @@ const REPEAT_MS = 60_000;
 export class BanDesk {
   readonly #options: BanDeskOptions;
   readonly #modules: BanDeskModules;
+  readonly #verifiers: EvidenceVerifiers;
   readonly #ledger: Cell<BanLedger> = { value: ledgerOf([]) };
   /** Violations on record, oldest first. */
   readonly #known = new Map<HashHex, NodeIndex>();
@@ -100,6 +93,10 @@ export class BanDesk {
   constructor(options: BanDeskOptions, modules: BanDeskModules) {
     this.#options = options;
     this.#modules = modules;
+    this.#verifiers = {
+      protocolVersions: options.protocolVersions,
+      intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
+    };
   }
 
   async restore(): Promise<void> {
@@ -136,12 +133,11 @@ export class BanDesk {
 
   /** Records a fault in the batch of whatever saw it. A node never accuses itself. */
   violation(batch: Batch, seen: SeenViolation): void {
-    const { me } = this.#options;
+    const { me, manifest } = this.#options;
     if (seen.node === me) return;
-    if (!this.#options.manifest.members.some(({ index }) => index === seen.node)) return;
+    if (!manifest.members.some(({ index }) => index === seen.node)) return;
     const now = this.#modules.clock.now();
-    const proven =
-      seen.evidence !== null && this.#judge(seen.evidence, seen.partialValid ?? null).kind === "proven";
+    const proven = seen.evidence !== null && this.proves(seen.evidence);
     const reaction = reactionTo({ kind: "violation", type: seen.type, proven });
     const id =
       seen.evidence === null
@@ -151,7 +147,7 @@ export class BanDesk {
               "utf8",
             ),
           ) as HashHex)
-        : evidenceHash(seen.evidence);
+        : offenceId(seen.evidence);
     if (this.#known.has(id)) return;
     batch.put(this.#known, id, seen.node);
     const [oldest] = this.#known.keys();
@@ -177,82 +173,65 @@ export class BanDesk {
     if (reaction.action === "ban" || (reaction.action === "exclude" && reaction.lasts === "term")) {
       this.#ban(batch, { node: seen.node, violation: id, scope, at: now });
     }
-    if (proven) {
-      const message = { kind: "evidence", session: null, round: 0, payload: evidence, trace: null } as const;
-      const others = this.#options.manifest.members
-        .map(({ index }) => index)
-        .filter((index) => index !== me && index !== seen.node);
-      batch.post(others, `evidence/${id}`, message);
-    }
+    if (seen.evidence === null || !proven) return;
+    const { cluster } = manifest;
+    const accusation = signAccusation(
+      { version: 1, cluster, accuser: me, evidence: seen.evidence },
+      this.#modules.signer,
+    );
+    const others = otherMembers(manifest, me).filter((index) => index !== seen.node);
+    batch.post(others, `evidence/${id}`, peerMessage("evidence", encodeCanonical(accusation)));
   }
 
   /**
-   * A partial that this node's engine refused: with the words of the presignature's signers it is proof for everybody, without
-   * them it excludes the signer here.
+   * A partial that this node's engine refused: with its signer's word on the presignature's public data it is proof for everybody,
+   * without it excludes the signer here.
    */
   async wrongPartial(node: NodeIndex, partial: SignedPartial, session: SessionId): Promise<void> {
     const { presignature } = partial.body;
     const row = presignature === null ? null : await this.#modules.store.presignature(presignature);
-    let evidence: InvalidPartial | null = null;
-    if (row !== null && row.acceptances !== null) {
-      const acceptances = decodeCanonical(acceptancesSchema, row.acceptances);
-      evidence = {
-        type: "InvalidPartial",
-        version: 1,
-        partial,
-        publicData: new Uint8Array(row.publicData),
-        acceptances,
-      };
+    const words =
+      row === null || row.acceptances === null ? [] : decodeCanonical(acceptancesSchema, row.acceptances);
+    const acceptance = words.find(({ body }) => body.node === node);
+    let evidence: Evidence | null = null;
+    if (row !== null && acceptance !== undefined) {
+      const { manifestHash } = this.#options;
+      const publicData = new Uint8Array(row.publicData);
+      evidence = { type: "InvalidPartial", version: 1, manifestHash, partial, publicData, acceptance };
     }
     await this.#modules.loop.run((batch) =>
-      this.violation(batch, {
-        type: "InvalidPartial",
-        node,
-        subject: session,
-        evidence,
-        partialValid: false,
-      }),
+      this.violation(batch, { type: "InvalidPartial", node, subject: session, evidence }),
     );
   }
 
-  /** Whether evidence proves, to whoever holds the manifest and the wallets, what it says. */
+  /** Whether evidence proves, to whoever holds the manifest, what it says. */
   proves(evidence: Evidence): boolean {
-    return this.#judgeable(evidence) && this.#judge(evidence, null).kind === "proven";
+    return this.#judge(evidence).kind === "proven";
   }
 
-  /** A peer's evidence: judged here, whoever sent it. Forged evidence counts against its sender, at this node. */
+  /**
+   * A peer accuses another: judged here, whoever says so. An accusation that proves nothing is the accuser's own offence, and its
+   * signature on it the proof.
+   * @throws CairnError `malformed` and the like, `wrong-cluster`, `not-member`, `signature-invalid`
+   */
   async onEvidence(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    const evidence = decodeCanonical(evidenceSchema, payload);
-    if (this.#known.has(evidenceHash(evidence))) return;
-    if (!this.#judgeable(evidence)) {
-      throw new CairnError(
-        "busy",
-        "this node does not hold the wallet's record yet; send the evidence again",
-        {
-          from,
-        },
-      );
-    }
-    const partialValid = evidence.type === "InvalidPartial" ? await this.#partialValid(evidence) : null;
-    const judgement = this.#judge(evidence, partialValid);
-    await this.#modules.loop.run((batch) => {
-      if (judgement.kind === "proven") {
-        this.violation(batch, {
-          type: judgement.type,
-          node: judgement.node,
-          subject: null,
-          evidence,
-          partialValid,
-        });
-      } else if (judgement.kind === "forged") {
-        this.violation(batch, {
-          type: "InvalidSignature",
-          node: from,
-          subject: evidenceHash(evidence),
-          evidence: null,
-        });
-      }
-    });
+    const { manifest, manifestHash } = this.#options;
+    const accusation = decodeCanonical(signedAccusationSchema, payload);
+    const { accuser, evidence } = accusation.body;
+    if (accuser !== from) throw new CairnError("not-member", "a node accuses in its own name only", { from });
+    if (this.#known.has(offenceId(evidence))) return;
+    verifyMemberWord("cairn/accusation/v1", accusation, from, manifest);
+    const judgement = this.#judge(evidence);
+    if (judgement.kind === "unjudgeable") return;
+    const fault = judgement.kind === "proven" ? evidence : falseAccusation(manifestHash, accusation);
+    await this.#modules.loop.run((batch) =>
+      this.violation(batch, {
+        type: fault?.type ?? "InvalidSignature",
+        node: fault === null ? from : accusedBy(fault),
+        subject: fault === null ? null : subjectOf(fault),
+        evidence: fault,
+      }),
+    );
   }
 
   close(): void {
@@ -296,64 +275,19 @@ export class BanDesk {
     this.#timer = atTime(clock, Math.min(...ends) as UnixMs, () => this.#apply());
   }
 
-  /** An intent can be held against its wallet only where the wallet's record is. */
-  #judgeable(evidence: Evidence): boolean {
-    return evidence.type !== "MinorityVote" || this.#modules.wallets.has(evidence.intent.wallet);
+  #judge(evidence: Evidence): Judgement {
+    return judgeEvidence(evidence, this.#options, this.#verifiers);
   }
+}
 
-  /**
-   * Whether a partial is right against its public data, asked of the engine off the event loop; null where this node cannot
-   * tell. The engine checks each partial on its own, so the same one stands in for the other signers, whose answers are not used.
-   */
-  async #partialValid({ partial, publicData, acceptances }: InvalidPartial): Promise<boolean | null> {
-    const { from, sighash, partial: bytes } = partial.body;
-    const item = this.#modules.signingItem(sighash);
-    const [acceptance] = acceptances;
-    if (item === null || acceptance === undefined) return null;
-    try {
-      await this.#modules.engine.combinePartials({
-        publicPackage: this.#modules.publicPackage(item.keyId),
-        publicData,
-        path: item.path,
-        preimage: item.preimage,
-        partials: acceptance.body.signers.map((signer) => ({ from: signer, partial: bytes })),
-      });
-      return true;
-    } catch (error) {
-      if (!isCairnError(error)) throw error;
-      const { blamed } = error.data;
-      if (error.code !== "invalid-partial" || !Array.isArray(blamed)) return null;
-      return !blamed.some((node) => node === from);
-    }
-  }
-
-  #judge(evidence: Evidence, partialValid: boolean | null) {
-    const { manifest, manifestHash } = this.#options;
-    return judgeEvidence(evidence, { manifest, manifestHash }, this.#verifiers(partialValid));
-  }
-
-  #verifiers(partialValid: boolean | null): EvidenceVerifiers {
-    return {
-      protocolVersions: this.#options.protocolVersions,
-      intentFault: (intent) => this.#intentFault(intent),
-      partialValid: () => partialValid,
-    };
-  }
-
-  /** A fault that no height and no index could excuse. */
-  #intentFault(intent: Intent): ErrorCode | null {
-    const rules: PsbtRules = {
-      descriptor: this.#modules.wallets.get(intent.wallet).descriptor,
-      request: intent.request.body,
-      tipHeight: 499_999_999,
-      nextChangeIndex: 0x7fffffff,
-    };
-    try {
-      checkPsbt(intent.psbt, rules);
-      return null;
-    } catch (error) {
-      if (!isCairnError(error) || bitcoinErrorReason(error) === undefined) throw error;
-      return error.code;
-    }
-  }
+/** What proves the accusation false; null where the accusation is itself of a false accusation, which is no proof at third hand. */
+function falseAccusation(manifestHash: ManifestHash, { body, signature }: SignedAccusation): Evidence | null {
+  const { evidence } = body;
+  if (evidence.type === "FalseAccusation") return null;
+  return {
+    type: "FalseAccusation",
+    version: 1,
+    manifestHash,
+    accusation: { body: { ...body, evidence }, signature },
+  };
 }

@@ -1,8 +1,16 @@
-import type { Evidence, Intent, SignedVote, VotingEffect } from "@cairn/consensus";
-import type { IntentHash, NodeIndex } from "@cairn/core";
+import {
+  type Evidence,
+  hasFaultyForm,
+  type Intent,
+  type SignedVote,
+  type VotingEffect,
+} from "@cairn/consensus";
+import type { IntentHash } from "@cairn/core";
 import type { EarlyEvents } from "./early-events.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Batch } from "./loop.ts";
+import type { SpendOptions } from "./spend-options.ts";
+import type { WalletBook } from "./wallet-book.ts";
 
 /** Records a fault that was seen about `subject`. */
 export type RecordViolation = (
@@ -11,7 +19,10 @@ export type RecordViolation = (
   subject: string,
 ) => void;
 
+export type FaultyIntentsOptions = Pick<SpendOptions, "me" | "manifest" | "manifestHash">;
+
 export interface FaultyIntentsModules {
+  readonly wallets: Pick<WalletBook, "has" | "get">;
   readonly live: LiveSpends;
   readonly early: EarlyEvents;
   readonly violation: RecordViolation;
@@ -24,13 +35,13 @@ const MAX_KEPT = 16;
 
 /** Intents that no honest node approves, so that whoever approves one is named (architecture §6, MinorityVote). */
 export class FaultyIntents {
-  readonly #me: NodeIndex;
+  readonly #options: FaultyIntentsOptions;
   readonly #modules: FaultyIntentsModules;
   /** Oldest first. */
   readonly #faulty = new Map<IntentHash, Intent>();
 
-  constructor(me: NodeIndex, modules: FaultyIntentsModules) {
-    this.#me = me;
+  constructor(options: FaultyIntentsOptions, modules: FaultyIntentsModules) {
+    this.#options = options;
     this.#modules = modules;
   }
 
@@ -51,9 +62,13 @@ export class FaultyIntents {
 
   /** An honest node checks before it approves. Whatever third parties could not see is no fault. */
   accuse(batch: Batch, hash: IntentHash, vote: SignedVote): void {
+    const { me, manifestHash } = this.#options;
+    const { wallets } = this.#modules;
     const intent = this.#faulty.get(hash);
-    if (intent === undefined || !vote.body.approve || vote.body.voter === this.#me) return;
-    const evidence: Evidence = { type: "MinorityVote", version: 1, intent, vote };
+    if (intent === undefined || !vote.body.approve || vote.body.voter === me) return;
+    const needed = !hasFaultyForm(intent, this.#options) && wallets.has(intent.wallet);
+    const wallet = needed ? wallets.get(intent.wallet).signed : null;
+    const evidence: Evidence = { type: "MinorityVote", version: 1, manifestHash, intent, wallet, vote };
     if (!this.#modules.proves(evidence)) return;
     this.#modules.violation(batch, { type: "MinorityVote", node: vote.body.voter, evidence }, hash);
   }

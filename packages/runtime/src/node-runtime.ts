@@ -88,12 +88,8 @@ export class NodeRuntime {
         loop,
         store,
         courier,
+        signer,
         clock,
-        wallets: this.wallets,
-        engine,
-        signingItem: (sighash) => this.spends.signingItem(sighash),
-        publicPackage: (keyId) => this.keys.publicPackage(keyId),
-        report,
         detected: (row) => this.#events.emit("violation", String(row.node), row.type, { action: row.action }),
         banned: (row) => {
           this.#events.emit("ban", String(row.node), "banned", { until: row.until, scope: row.scope });
@@ -393,7 +389,12 @@ export class NodeRuntime {
     }
     const evidence: Evidence | null =
       violation.violation === "Equivocation"
-        ? { type: "Equivocation", version: 1, broadcasts: [violation.broadcasts[0], violation.broadcasts[1]] }
+        ? {
+            type: "Equivocation",
+            version: 1,
+            manifestHash: manifestHash(this.options.manifest),
+            broadcasts: [violation.broadcasts[0], violation.broadcasts[1]],
+          }
         : null;
     this.bans.violation(batch, {
       type: violation.violation,

@@ -11,8 +11,6 @@ import {
   type Clock,
   decodeCanonical,
   type IntentHash,
-  type KeyId,
-  type KeyPath,
   type NodeStore,
   type Random,
   type RequestHash,
@@ -65,13 +63,6 @@ export interface SpendDeskModules {
   readonly report: (cause: unknown) => void;
 }
 
-/** What one input of a spend has its key sign. */
-export interface SpendSigningItem {
-  readonly keyId: KeyId;
-  readonly path: KeyPath;
-  readonly preimage: Uint8Array;
-}
-
 /** Requests, intents, votes and certificates: from what an owner asks to what a quorum has approved, and to its settlement. */
 export class SpendDesk {
   /** What peers say of spends before they are signed. */
@@ -100,7 +91,7 @@ export class SpendDesk {
     const claims = new SpendClaims({ ...modules, live });
     const approvals = new ApprovalBook(options, { ...modules, live });
     const judge = new SpendJudge(options.policy, { ...modules, live, claims, approvals });
-    const faulty = new FaultyIntents(options.me, { ...modules, live, early });
+    const faulty = new FaultyIntents(options, { ...modules, live, early });
     const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
     const intake = new SpendIntake(options, { ...modules, live, early, approvals, voting });
     this.#live = live;
@@ -205,17 +196,6 @@ export class SpendDesk {
    */
   approve(hash: IntentHash): Promise<CheckedSpend> {
     return this.#judge.approve(hash);
-  }
-
-  /** The input of a spend under way that `sighash` is signed for, as this node read it itself, or null. */
-  signingItem(sighash: string): SpendSigningItem | null {
-    for (const { intent, checked } of this.#live.all()) {
-      const input = checked?.inputs.find((entry) => toHex(entry.sighash.digest) === sighash);
-      if (input === undefined) continue;
-      const { keyId } = this.#modules.wallets.get(intent.wallet).row;
-      return { keyId, path: [input.path[0], input.path[1]], preimage: input.sighash.preimage };
-    }
-    return null;
   }
 
   /** The grant of a certified spend that this node has read itself, and what it holds in favour of it. */

@@ -1,3 +1,4 @@
+import { isEcdsaPartialRight, readEcdsaPartial, readEcdsaPublicData } from "@cairn/consensus";
 import {
   CairnError,
   decodeCanonical,
@@ -11,19 +12,20 @@ import { z } from "zod";
 import { byteArraySchema } from "./byte-array.ts";
 import type { Engine, EngineFailure, EngineSession, EngineSpec } from "./engine.ts";
 import {
+  combineInTheOpen,
   digestOf,
-  isSecretOf,
   type MemoryPackage,
   memoryAuxSchema,
   memoryKey,
   memoryPackageSchema,
-  memoryPartialSchema,
   memoryPresignatureSchema,
-  memoryPublicDataSchema,
   memoryShareSchema,
   openInTheClear,
+  partialInTheClear,
+  presignInTheClear,
   protocolOf,
   sealInTheClear,
+  sighashOf,
   signInTheClear,
   verifyInTheOpen,
 } from "./memory-key.ts";
@@ -99,38 +101,26 @@ export function createMemoryEngine(options: MemoryEngineOptions): Engine {
       }
       used.add(own.presignatureId);
       highestBurn.set(receipt.epoch, receipt.burnCounter);
-      return encodeCanonical({ nonce: own.nonce, digest: digestOf(preimage), secret: own.secret });
+      return partialInTheClear(own, preimage);
     },
 
     async combinePartials({ publicPackage, publicData, path, preimage, partials }) {
       const key = openInTheClear(memoryPackageSchema, publicPackage);
-      const data = openInTheClear(memoryPublicDataSchema, publicData);
-      const signers = data.commitments.map(({ node }) => node);
-      if (partials.map(({ from }) => from).join() !== signers.join() || data.path.join() !== path.join()) {
-        throw new CairnError("invalid-partial", "the partials are not those of the presignature's signers", {
-          blamed: [],
-        });
-      }
-      const read = partials.map(({ from, partial }) => ({ from, own: readPartial(partial) }));
-      const blamed = read
-        .filter(({ from, own }) => {
-          const commitment = data.commitments.find(({ node }) => node === from);
-          return (
-            own === null ||
-            commitment === undefined ||
-            !equalBytes(commitment.hash, digestOf(own.nonce)) ||
-            !equalBytes(own.digest, digestOf(preimage)) ||
-            !isSecretOf(key, own.secret)
-          );
-        })
+      const data = readEcdsaPublicData(publicData);
+      const sighash = sighashOf(preimage);
+      const blamed = partials
+        .filter(({ from, partial }) => !isEcdsaPartialRight(data, { from, sighash, partial }))
         .map(({ from }) => from);
-      const secret = read[0]?.own?.secret;
-      if (blamed.length > 0 || secret === undefined) {
+      const complete = partials.map(({ from }) => from).join() === data.signers.join();
+      if (blamed.length > 0 || !complete || data.path.join() !== path.join()) {
         throw new CairnError("invalid-partial", "a partial fails against the presignature's public data", {
           blamed,
         });
       }
-      return signInTheClear(key, secret, path, preimage);
+      const sigmas = partials.flatMap(({ partial }) => readEcdsaPartial(partial, data.id) ?? []);
+      const signature = combineInTheOpen(data, sigmas);
+      if (verifyInTheOpen(key, path, preimage, signature)) return signature;
+      throw new CairnError("signing-failed", "the combined signature does not verify", { blamed: [] });
     },
 
     async verify({ publicPackage, path, preimage, signature }) {
@@ -251,7 +241,7 @@ function keygenProtocol(
 function presignProtocol(spec: Spec<"cggmp24-presign">, nonces: readonly Uint8Array[]): MemoryProtocol {
   const { me, keyId, epoch, signers, items } = spec;
   const share = openInTheClear(memoryShareSchema, spec.sealedShare);
-  const opening = encodeCanonical(nonces.map((nonce) => digestOf(nonce)));
+  const opening = encodeCanonical(nonces);
   return {
     opening,
     closing: digestOf(opening),
@@ -260,9 +250,13 @@ function presignProtocol(spec: Spec<"cggmp24-presign">, nonces: readonly Uint8Ar
       if (fault !== null) return fault;
       return {
         kind: "cggmp24-presign",
-        items: items.map(({ presignatureId, path }, item) => ({
-          presignatureId,
-          sealed: sealInTheClear({
+        items: items.map(({ presignatureId, path }, item) => {
+          const parts = said.map(({ node, opening: told }) => ({
+            node,
+            nonce: digestOf(decodeCanonical(noncesSchema, told)[item] ?? null),
+          }));
+          const { publicData, rSecret } = presignInTheClear(share, { presignatureId, path }, parts);
+          const sealed = sealInTheClear({
             twin: "memory-engine",
             kind: "presignature",
             node: me,
@@ -271,19 +265,11 @@ function presignProtocol(spec: Spec<"cggmp24-presign">, nonces: readonly Uint8Ar
             presignatureId,
             path: [...path],
             signers: [...signers],
-            nonce: nonces[item],
-            secret: share.secret,
-          }),
-          publicData: encodeCanonical({
-            twin: "memory-engine",
-            presignatureId,
-            path: [...path],
-            commitments: said.map((words) => ({
-              node: words.node,
-              hash: decodeCanonical(commitmentsSchema, words.opening)[item],
-            })),
-          }),
-        })),
+            nonce: digestOf(nonces[item] ?? null),
+            rSecret,
+          });
+          return { presignatureId, sealed, publicData };
+        }),
       };
     },
   };
@@ -318,7 +304,7 @@ function signProtocol(spec: Spec<"cggmp24-sign" | "frost-sign">): MemoryProtocol
   };
 }
 
-const commitmentsSchema = z.array(byteArraySchema(32)).max(MAX_PRESIGN_ITEMS);
+const noncesSchema = z.array(byteArraySchema(32)).max(MAX_PRESIGN_ITEMS);
 const keygenClosingSchema = z.strictObject({ aux: byteArraySchema(32), contribution: byteArraySchema(32) });
 
 /** A closing that is not what its sender's opening committed to. */
@@ -336,13 +322,4 @@ function opened(said: readonly MemoryWords[]): MemoryFault | null {
     blamed,
     message: "a party's closing is not what its opening committed to",
   };
-}
-
-function readPartial(partial: Uint8Array) {
-  try {
-    return decodeCanonical(memoryPartialSchema, partial);
-  } catch (error) {
-    if (isCairnError(error)) return null;
-    throw error;
-  }
 }

@@ -1,17 +1,22 @@
 import { createHash, createHmac } from "node:crypto";
+import { type EcdsaPublicData, ecdsaR, writeEcdsaPartial } from "@cairn/consensus";
 import {
   CairnError,
   concatBytes,
   decodeCanonical,
   encodeCanonical,
   fromHex,
+  type HashHex,
   type KeyPath,
   keyIdSchema,
   keyPathSchema,
+  type NodeIndex,
   nodeIndexSchema,
+  type PresignatureId,
   type Protocol,
   presignatureIdSchema,
   protocolSchema,
+  toHex,
 } from "@cairn/core";
 import { schnorr, secp256k1 } from "@noble/curves/secp256k1.js";
 import { z } from "zod";
@@ -65,18 +70,11 @@ export const memoryPresignatureSchema = z.strictObject({
   presignatureId: presignatureIdSchema,
   path: keyPathSchema,
   signers: nodes,
+  /** This signer's part of the nonce, k_j; all of them add up to k. */
   nonce: bytes32,
-  secret: bytes32,
+  /** r of the signature times the child's whole secret. */
+  rSecret: bytes32,
 });
-
-export const memoryPublicDataSchema = z.strictObject({
-  twin,
-  presignatureId: presignatureIdSchema,
-  path: keyPathSchema,
-  commitments: z.array(z.strictObject({ node: nodeIndexSchema, hash: bytes32 })).max(255),
-});
-
-export const memoryPartialSchema = z.strictObject({ nonce: bytes32, digest: bytes32, secret: bytes32 });
 
 /** SHA-256 over the canonical encoding of all parts. */
 export function digestOf(...parts: readonly unknown[]): Uint8Array {
@@ -116,10 +114,60 @@ export function memoryKey(contributions: readonly Uint8Array[]): {
   };
 }
 
-/** Whether `secret` is the key of the package. */
-export function isSecretOf(key: Pick<MemoryPackage, "publicKey">, secret: Uint8Array): boolean {
-  const valid = secp256k1.utils.isValidSecretKey(secret);
-  return valid && Buffer.compare(secp256k1.getPublicKey(secret, true), key.publicKey) === 0;
+/**
+ * A presignature of which everybody knows everything: Γ = k⁻¹·G for k = Σ k_j, Δ̃_j = k_j·Γ and S̃_j = x·Δ̃_j, so that the partials
+ * k_j·(m + r·x) fit their public data and add up to a signature, as those of the real protocol do.
+ */
+export function presignInTheClear(
+  { package: key, secret }: Pick<MemoryShare, "package" | "secret">,
+  item: { readonly presignatureId: PresignatureId; readonly path: KeyPath },
+  nonces: readonly { readonly node: NodeIndex; readonly nonce: Uint8Array }[],
+): { readonly publicData: Uint8Array; readonly rSecret: Uint8Array } {
+  const { BASE } = secp256k1.Point;
+  const child = childSecret(key, secret, item.path);
+  const parts = nonces.map(({ nonce }) => toScalar(nonce));
+  const inverse = Fn.inv(parts.reduce((sum, part) => Fn.add(sum, part), 0n));
+  const data: EcdsaPublicData = {
+    v: 1,
+    id: fromHex(item.presignatureId),
+    path: [...item.path],
+    epoch: key.epoch,
+    gamma: BASE.multiply(inverse).toBytes(true),
+    keyId: fromHex(key.keyId),
+    level: "reduced",
+    signers: nonces.map(({ node }) => node),
+    childKey: BASE.multiply(child).toBytes(true),
+    commitments: parts.map((part) => {
+      const delta = Fn.mul(part, inverse);
+      return [BASE.multiply(delta).toBytes(true), BASE.multiply(Fn.mul(delta, child)).toBytes(true)];
+    }),
+  };
+  return {
+    publicData: encodeCanonical(data),
+    rSecret: fromScalar(Fn.mul(ecdsaR(data), child)),
+  };
+}
+
+/** The partial of a presignature made by {@link presignInTheClear}: k_j·(m + r·x). */
+export function partialInTheClear(
+  presignature: z.output<typeof memoryPresignatureSchema>,
+  preimage: Uint8Array,
+): Uint8Array {
+  const { nonce, rSecret, presignatureId } = presignature;
+  const sigma = Fn.mul(toScalar(nonce), Fn.add(toScalar(sha256d(preimage)), toScalar(rSecret)));
+  return writeEcdsaPartial(fromHex(presignatureId), sigma);
+}
+
+/** r ‖ Σ σ_j with low s, from partials that were checked. */
+export function combineInTheOpen(data: EcdsaPublicData, sigmas: readonly bigint[]): EngineSignature {
+  const s = sigmas.reduce((sum, sigma) => Fn.add(sum, sigma), 0n);
+  const low = s > Fn.ORDER / 2n ? Fn.neg(s) : s;
+  return concatBytes(fromScalar(ecdsaR(data)), fromScalar(low));
+}
+
+/** What a partial signs, as peers write it. */
+export function sighashOf(preimage: Uint8Array): HashHex {
+  return toHex(sha256d(preimage)) as HashHex;
 }
 
 /** Signs as the engine's protocols do: SHA256d and low s (BIP-143), or TapSighash under the tweaked child key (BIP-341). */

@@ -442,15 +442,13 @@ describe("hostile words", () => {
     const equivocation = found.find((violation) => violation.violation === "Equivocation");
     assert.ok(equivocation?.violation === "Equivocation" && equivocation.node === 4);
     const [a, b] = equivocation.broadcasts;
-    const evidence: Evidence = { type: "Equivocation", version: 1, broadcasts: [a, b] };
+    const manifestHash = "00".repeat(32) as ManifestHash;
+    const evidence: Evidence = { type: "Equivocation", version: 1, manifestHash, broadcasts: [a, b] };
     const members = [...bench.identities].map(([index, identity]) => ({ index, identity }));
     const judged = judgeEvidence(
       evidence,
-      {
-        manifest: { cluster, members } as unknown as Manifest,
-        manifestHash: "00".repeat(32) as ManifestHash,
-      },
-      { protocolVersions: [1], intentFault: () => null, partialValid: () => null },
+      { manifest: { cluster, members } as unknown as Manifest, manifestHash },
+      { protocolVersions: [1], intentFault: () => null },
     );
     assert.deepEqual(judged, { kind: "proven", type: "Equivocation", node: 4 });
     assertNobodyFramed(bench, [4]);

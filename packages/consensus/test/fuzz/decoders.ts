@@ -1,9 +1,11 @@
 import { type Decoder, structureDecoder } from "@cairn/core/test-support";
 import {
+  accusationSchema,
   authorisedGrantSchema,
   broadcastSchema,
   certificateSchema,
   deferralSchema,
+  ecdsaPublicDataSchema,
   evidenceSchema,
   grantSchema,
   intentSchema,
@@ -30,4 +32,7 @@ export const decoders: readonly Decoder[] = [
   structureDecoder("evidence-minority-vote", evidenceSchema),
   structureDecoder("evidence-equivocation", evidenceSchema),
   structureDecoder("evidence-invalid-partial", evidenceSchema),
+  structureDecoder("evidence-false-accusation", evidenceSchema),
+  structureDecoder("accusation", accusationSchema),
+  structureDecoder("presignature-public-data", ecdsaPublicDataSchema),
 ];

@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { encodePsbt, type Psbt, parsePsbt } from "@cairn/bitcoin";
 import {
-  type Evidence,
   type Intent,
   intentHash,
   intentSchema,
@@ -261,25 +260,6 @@ test("replayed envelopes, votes and certificates change nothing", async () => {
       before.map((row) => [row?.txid, row?.signedTx]),
     );
     for (const { runtime } of scene.honestNodes()) assert.deepEqual(runtime.bans.bans(), []);
-  });
-});
-
-test("forged evidence against an honest node excludes the forger", async () => {
-  await HostileScene.run(async (scene) => {
-    const { hostile, cluster } = scene;
-    const intent = await scene.pay(1);
-    const [row] = (await cluster.node(1).store.votes(intent)).filter(({ voter }) => voter === 2);
-    assert.ok(row);
-    const real = decodeCanonical(signedVoteSchema, row.body);
-    const invented = {
-      ...real,
-      body: { ...real.body, approve: false, reason: { code: "dust", blocking: [] } },
-    };
-    const evidence: Evidence = { type: "DoubleVote", version: 1, votes: [real, invented] };
-    for (const to of scene.honest) hostile.send(to, hostileMessage("evidence", encodeCanonical(evidence)));
-    await scene.bannedByAll("InvalidSignature", "local");
-    scene.assertHonestUnbanned();
-    await scene.pay(2);
   });
 });
 

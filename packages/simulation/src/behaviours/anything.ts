@@ -1,4 +1,4 @@
-import { type Evidence, type SignedVote, signedVoteSchema, signVoid } from "@cairn/consensus";
+import { type Evidence, type SignedVote, signAccusation, signedVoteSchema, signVoid } from "@cairn/consensus";
 import {
   CairnError,
   decodeCanonical,
@@ -46,7 +46,8 @@ export const replays: Behaviour = ({ hostile, honest, random, after }) => {
 };
 
 /** Accuses honest nodes of votes that they never signed. */
-export const forgedEvidence: Behaviour = ({ hostile, honest }) => {
+export const forgedEvidence: Behaviour = ({ hostile, honest, plan, signer }) => {
+  const { cluster } = plan.manifest;
   const accused = new Set<number>();
   hostile.hear = (from, said) => {
     if (said.kind !== "vote" || accused.has(from) || !honest.includes(from)) return;
@@ -55,8 +56,14 @@ export const forgedEvidence: Behaviour = ({ hostile, honest }) => {
     accused.add(from);
     const reason = real.body.approve ? { code: "dust", blocking: [] } : null;
     const invented = { ...real, body: { ...real.body, approve: !real.body.approve, reason } };
-    const evidence: Evidence = { type: "DoubleVote", version: 1, votes: [real, invented] };
-    for (const to of honest) hostile.send(to, messageOf("evidence", encodeCanonical(evidence)));
+    const evidence: Evidence = {
+      type: "DoubleVote",
+      version: 1,
+      manifestHash: real.body.manifestHash,
+      votes: [real, invented],
+    };
+    const accusation = signAccusation({ version: 1, cluster, accuser: hostile.index, evidence }, signer);
+    for (const to of honest) hostile.send(to, messageOf("evidence", encodeCanonical(accusation)));
   };
 };
 

@@ -1,0 +1,27 @@
+import { type ErrorCode, isCairnError, type SpendRequest, type WalletRecord } from "@cairn/core";
+import { bitcoinErrorReason } from "./bitcoin-error.ts";
+import { checkPsbt } from "./check-psbt.ts";
+import { parseDescriptor } from "./descriptor.ts";
+
+/**
+ * A fault of a spend's PSBT that no height of the chain and no index of the wallet could excuse, or null: the same answer everywhere and for
+ * ever, so that whoever approved it can be held to account.
+ */
+export function psbtFault(
+  psbt: Uint8Array,
+  { descriptor, network }: Pick<WalletRecord, "descriptor" | "network">,
+  request: Pick<SpendRequest, "network" | "wallet" | "outputs" | "maxFeeSats">,
+): ErrorCode | null {
+  try {
+    checkPsbt(psbt, {
+      descriptor: parseDescriptor(descriptor, network),
+      request,
+      tipHeight: 499_999_999,
+      nextChangeIndex: 0x7fffffff,
+    });
+    return null;
+  } catch (error) {
+    if (!isCairnError(error) || bitcoinErrorReason(error) === undefined) throw error;
+    return error.code;
+  }
+}
