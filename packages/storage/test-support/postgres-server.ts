@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, globSync } from "node:fs";
-import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -150,6 +150,50 @@ export class PostgresServer {
     client.on("error", () => {});
     await client.connect();
     return client;
+  }
+
+  /**
+   * Puts `meta` of a database where there are a few megabytes of room: on a file system of its own where this process may mount one (`real`),
+   * else behind a trigger that fails as a full disk does.
+   */
+  async smallTablespace(
+    database: string,
+  ): Promise<{ readonly real: boolean; free(): Promise<void>; remove(): Promise<void> }> {
+    const folder = join(this.#folder, `disk-${database}`);
+    await mkdir(folder);
+    const owner = await serverUser();
+    const rights = owner === null ? "" : `,uid=${owner.uid},gid=${owner.gid},mode=700`;
+    const ballast = join(folder, "ballast");
+    try {
+      await run("mount", ["-t", "tmpfs", "-o", `size=12m${rights}`, "tmpfs", folder]);
+    } catch {
+      await this.sql(
+        database,
+        `create sequence room; create function fill() returns trigger language plpgsql as $$
+begin if length(new.value) > 1000000 or nextval('room') > 60 then raise exception 'full' using errcode = 'disk_full'; end if; return new; end $$;
+create trigger fill before insert on meta for each row execute function fill();
+grant all on sequence room to cairn`,
+      );
+      const free = async (): Promise<void> => {
+        await this.sql(database, "drop trigger fill on meta");
+      };
+      return { real: false, free, remove: async () => {} };
+    }
+    await writeFile(ballast, Buffer.alloc(6 * 1024 * 1024));
+    const space = join(folder, "space");
+    await mkdir(space);
+    if (owner !== null) await chown(space, owner.uid, owner.gid);
+    await this.sql("postgres", `create tablespace ${database}_small location '${space}'`);
+    await this.sql(database, `alter table meta set tablespace ${database}_small`);
+    return {
+      real: true,
+      free: () => rm(ballast),
+      remove: async () => {
+        await this.sql(database, "alter table meta set tablespace pg_default");
+        await this.sql("postgres", `drop tablespace ${database}_small`);
+        await run("umount", [folder]);
+      },
+    };
   }
 
   async remove(): Promise<void> {

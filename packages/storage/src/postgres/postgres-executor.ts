@@ -125,7 +125,13 @@ export class PostgresExecutor implements SqlExecutor {
       try {
         const session = await openWriterSession(writerOptions(options), limits.openMs, null);
         client = session.client;
-        const generation = await prepareDatabase(client, migrations, owner, clock.now());
+        const generation = await prepareDatabase(
+          // A migration takes as long as it takes.
+          { ...connectionOptions(options, "-c statement_timeout=0"), query_timeout: 0 },
+          migrations,
+          owner,
+          clock.now(),
+        );
         return new PostgresExecutor(options, clock, { ...session, generation });
       } catch (cause) {
         if (client !== null) await endClient(client);

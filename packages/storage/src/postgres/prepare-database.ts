@@ -1,4 +1,4 @@
-import type { Client } from "pg";
+import { Client, type ClientConfig } from "pg";
 import {
   type AppliedMigration,
   type Migration,
@@ -6,6 +6,7 @@ import {
   missingMigrations,
 } from "../sql/schema-history.ts";
 import { StorageRefusal } from "../sql/storage-refusal.ts";
+import { endClient } from "./postgres-session.ts";
 
 export interface DatabaseOwner {
   readonly cluster: string;
@@ -13,20 +14,24 @@ export interface DatabaseOwner {
 }
 
 /**
- * Brings the schema to the last of `migrations` and binds the database to its node, in one transaction, under the writer's lock.
+ * Brings the schema to the last of `migrations` and binds the database to its node, in one transaction of a connection of
+ * its own, while the caller holds the writer's lock.
  * @param now for the record of migrations, milliseconds since the Unix epoch
  * @returns the generation that this opening is: no earlier one can commit any more
  * @throws StorageRefusal `schema-too-new`, `storage-corrupt` as of {@link missingMigrations}, `config-invalid` when the database is another
  *   node's; whatever the driver throws
  */
 export async function prepareDatabase(
-  client: Client,
+  config: ClientConfig,
   migrations: readonly Migration[],
   owner: DatabaseOwner,
   now: number,
 ): Promise<number> {
-  await client.query("begin");
+  const client = new Client(config);
+  client.on("error", () => {});
+  await client.connect();
   try {
+    await client.query("begin");
     await client.query(`create table if not exists owner (
   one boolean primary key default true check (one),
   cluster text not null,
@@ -52,9 +57,8 @@ export async function prepareDatabase(
     await migrate(client, migrations, now);
     await client.query("commit");
     return found.generation;
-  } catch (cause) {
-    await client.query("rollback").catch(() => {});
-    throw cause;
+  } finally {
+    await endClient(client);
   }
 }
 
