@@ -3,36 +3,53 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isCairnError } from "@cairn/core";
+import { isCairnError, type NodeStore } from "@cairn/core";
 import { verifyAuditLog } from "../src/index.ts";
 import { at, presignatureOf, sessionOf } from "./rows.ts";
-import { createSqlitePlace, owner, signerOf } from "./sqlite-place.ts";
+import { owner, signerOf } from "./sqlite-place.ts";
+import type { StoreSpec } from "./store-spec.ts";
 
 const CHILD = join(import.meta.dirname, "fixtures", "committing-child.ts");
-const AT_ONCE = 4;
 /** Of one database. */
 const LIVES = 10;
 
+/** A database whose process is killed, life after life. */
+export interface CrashPlace {
+  /** What the process opens. */
+  readonly spec: StoreSpec;
+  /** Opens it in this process, between two lives. */
+  open(): Promise<NodeStore>;
+  remove(): Promise<void>;
+  /** Says when `kill` is called in the life that begins; without it, some time after some lines. */
+  readonly arm?: (kill: () => void) => void;
+}
+
 /**
- * Starts a process that writes, kills it with SIGKILL at a random point, looks at what is left, and again: `kills` times, ten on
- * each database.
+ * Starts a process that writes, kills it with SIGKILL, looks at what is left, and again: `kills` times, ten on each database.
  * @returns how many acknowledged commits and burns were looked for
  */
-export async function crashCampaign(
-  kills: number,
-  random: () => number,
-): Promise<{ readonly checked: number }> {
+export async function crashCampaign({
+  kills,
+  atOnce,
+  random,
+  createPlace,
+}: {
+  readonly kills: number;
+  readonly atOnce: number;
+  readonly random: () => number;
+  readonly createPlace: () => Promise<CrashPlace>;
+}): Promise<{ readonly checked: number }> {
   let left = kills;
   let checked = 0;
   const cache = await mkdtemp(join(tmpdir(), "cairn-compiled-"));
   const liveOften = async (): Promise<void> => {
-    const place = await createSqlitePlace();
+    const place = await createPlace();
     try {
       const seen: Acknowledged = { commits: [], burns: new Map(), ready: [] };
       for (let life = 0; life < LIVES && left > 0; life += 1) {
         left -= 1;
         const end = { lines: Math.floor(random() * 80), delayMs: Math.floor(random() * 4) };
-        await liveAndDie({ path: place.path, life: String(life), cache, end }, seen);
+        await liveAndDie(place, { life: String(life), cache, end }, seen);
         checked += await examine(place, seen);
       }
     } catch (cause) {
@@ -46,7 +63,7 @@ export async function crashCampaign(
     while (left > 0) await liveOften();
   };
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    await Promise.all(Array.from({ length: atOnce }, lane));
   } finally {
     await rm(cache, { recursive: true, force: true });
   }
@@ -61,13 +78,12 @@ interface Acknowledged {
 }
 
 async function liveAndDie(
+  place: CrashPlace,
   {
-    path,
     life,
     cache,
     end,
   }: {
-    readonly path: string;
     readonly life: string;
     readonly cache: string;
     /** Killed so long after so many lines. */
@@ -75,7 +91,7 @@ async function liveAndDie(
   },
   seen: Acknowledged,
 ): Promise<void> {
-  const child = spawn(process.execPath, [CHILD, path, life], {
+  const child = spawn(process.execPath, [CHILD, place.spec, life], {
     stdio: ["ignore", "pipe", "pipe"],
     // Most of a short life would go into compiling the same sources again.
     env: { ...process.env, NODE_COMPILE_CACHE: cache },
@@ -88,7 +104,8 @@ async function liveAndDie(
   child.stderr.on("data", (chunk: Buffer) => {
     errors += chunk.toString();
   });
-  let armed = false;
+  let armed = place.arm !== undefined;
+  place.arm?.(() => child.kill("SIGKILL"));
   child.stdout.on("data", (chunk: Buffer) => {
     output += chunk.toString();
     if (armed || output.split("\n").length <= end.lines) return;
@@ -110,10 +127,7 @@ async function liveAndDie(
   }
 }
 
-async function examine(
-  place: Awaited<ReturnType<typeof createSqlitePlace>>,
-  seen: Acknowledged,
-): Promise<number> {
+async function examine(place: CrashPlace, seen: Acknowledged): Promise<number> {
   const store = await place.open();
   try {
     const left = text(await store.meta("left"));

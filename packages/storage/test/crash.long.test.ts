@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { crashCampaign } from "./crash-campaign.ts";
+import { type CrashPlace, crashCampaign } from "./crash-campaign.ts";
+import { createSqlitePlace } from "./sqlite-place.ts";
 
-test("after each of 300 kills at random points, all that was acknowledged is there and nothing is burned twice", async () => {
-  const { checked } = await crashCampaign(300, Math.random);
-  assert.ok(checked > 10_000, `only ${checked} acknowledged changes were looked for`);
+async function createPlace(): Promise<CrashPlace> {
+  const { path, open, remove } = await createSqlitePlace();
+  return { spec: path, open, remove };
+}
+
+test("after each of 500 kills at random points, all that was acknowledged is there and nothing is burned twice", async () => {
+  const { checked } = await crashCampaign({ kills: 500, atOnce: 4, random: Math.random, createPlace });
+  assert.ok(checked > 15_000, `only ${checked} acknowledged changes were looked for`);
 });
