@@ -112,6 +112,15 @@ export function finalizeSpend(
   };
 }
 
+/** The signatures that {@link finalizeSpend} put into a transaction, in the order and form in which it took them. */
+export function signaturesOf(raw: Uint8Array): readonly Uint8Array[] {
+  return parseTransaction(raw).witnesses.flatMap(([signature = new Uint8Array(), key]) =>
+    key === undefined
+      ? [signature]
+      : [secp256k1.Signature.fromBytes(signature.subarray(0, -1), "der").toBytes("compact")],
+  );
+}
+
 /** BIP-174: a final input keeps its UTXOs and its witness, and nothing else. */
 function finalInput(map: PsbtMap, witness: readonly Uint8Array[]): PsbtMap {
   const kept: readonly number[] = [psbtInputType.nonWitnessUtxo, psbtInputType.witnessUtxo];

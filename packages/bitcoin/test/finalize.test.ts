@@ -11,6 +11,7 @@ import {
   finalizeSpend,
   parsePsbt,
   parseTransaction,
+  signaturesOf,
   verifyInputSignature,
 } from "../src/index.ts";
 import { throwsReason } from "./assert-reason.ts";
@@ -44,6 +45,7 @@ for (const kind of ["wpkh", "tr"] as const) {
       assert.ok(signed.vsize <= spend.vsize && signed.vsize >= spend.vsize - 3);
       assert.equal(await chain.broadcast(signed.raw), spend.txid);
       assert.equal(signed.hex, Buffer.from(signed.raw).toString("hex"));
+      assert.deepEqual(finalizeSpend(spend, signaturesOf(signed.raw)).hex, signed.hex);
       const other = btc.Transaction.fromPSBT(signed.psbt);
       assert.equal(other.isFinal, true);
       assert.equal(Buffer.from(other.extract()).toString("hex"), signed.hex);

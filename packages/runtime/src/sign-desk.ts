@@ -119,6 +119,7 @@ export class SignDesk {
   async onFinalize(from: NodeIndex, signed: SignedFinalize, session: SessionId): Promise<void> {
     const { loop, sessions, spends, forged } = this.#modules;
     const grantId = signed.body.subject as string as GrantId;
+    spends.signatures.heldBy(from, grantId);
     const hash = this.#attempts.get(grantId)?.job.hash;
     if (hash === undefined || sessions.has(session)) return;
     await loop.run((batch) => {

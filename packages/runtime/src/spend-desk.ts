@@ -35,7 +35,7 @@ import { SpendClaims } from "./spend-claims.ts";
 import { SpendInbox } from "./spend-inbox.ts";
 import { SpendIntake } from "./spend-intake.ts";
 import { SpendJudge } from "./spend-judge.ts";
-import type { SpendMetadata } from "./spend-metadata.ts";
+import { readMetadata, type SpendMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
 import { SpendSignatures } from "./spend-signatures.ts";
 import { SpendVoting } from "./spend-voting.ts";
@@ -131,6 +131,10 @@ export class SpendDesk {
     }
     this.#restored.clear();
     for (const { row, voiding } of this.#live.all()) {
+      const signed = row.signedTx !== null && row.state !== "confirmed";
+      if (signed && readMetadata(row.metadata).signers.includes(this.#options.me)) {
+        this.signatures.tell(row.intent);
+      }
       if (row.certificate === null) continue;
       this.#voting.remind(row.intent);
       if (row.signedTx === null && !voiding) this.#modules.certified(row.intent);

@@ -1,9 +1,12 @@
-import { finalizeSpend } from "@cairn/bitcoin";
+import { finalizeSpend, signaturesOf } from "@cairn/bitcoin";
+import { grantIdOf } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
   decodeCanonical,
   encodeCanonical,
+  fromHex,
+  type GrantId,
   type IntentHash,
   isCairnError,
   type NodeIndex,
@@ -20,6 +23,7 @@ import type { SpendJudge } from "./spend-judge.ts";
 import { readMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
 import type { SpendVoting } from "./spend-voting.ts";
+import { unawaited } from "./unawaited.ts";
 
 export interface SpendSignaturesModules {
   readonly loop: Loop;
@@ -31,7 +35,11 @@ export interface SpendSignaturesModules {
   /** The signed transaction is durable: it may be published. */
   readonly signed: (hash: IntentHash) => void;
   readonly violation: RecordViolation;
+  readonly report: (cause: unknown) => void;
 }
+
+/** Grants of which it is remembered who holds the signatures. */
+const MAX_HELD = 1024;
 
 /** Payload of a `final` message: a transaction's signatures, which every receiver verifies for itself. */
 const finalSchema = z.strictObject({
@@ -45,6 +53,8 @@ const finalSchema = z.strictObject({
 export class SpendSignatures {
   readonly #options: SpendOptions;
   readonly #modules: SpendSignaturesModules;
+  /** Who said that it holds a grant's signatures. Oldest first. */
+  readonly #holders = new Map<GrantId, ReadonlySet<NodeIndex>>();
 
   constructor(options: SpendOptions, modules: SpendSignaturesModules) {
     this.#options = options;
@@ -52,8 +62,8 @@ export class SpendSignatures {
   }
 
   /**
-   * Takes signatures that a session made or a peer sent, which changes nothing where the spend is signed already.
-   * @param own a session of this node made them: all others are told
+   * Takes signatures that a session made or a peer sent; where the spend is signed already, only who signed may be news.
+   * @param own a session of this node made them: see {@link tell}
    * @throws CairnError `signature-invalid` and what else they fail; nothing is changed then
    */
   take(
@@ -65,7 +75,7 @@ export class SpendSignatures {
   ): void {
     const { live, clock, voting } = this.#modules;
     const { row, checked } = live.of(hash);
-    if (row.signedTx !== null) return;
+    if (row.signedTx !== null) return this.#nameSigners(batch, hash, signers);
     if (checked === null)
       throw new CairnError("wrong-state", "the spend was not checked here", { intent: hash });
     const final = finalizeSpend(checked, signatures);
@@ -77,12 +87,38 @@ export class SpendSignatures {
     }));
     batch.audit("transaction-signed", hash, { txid: final.txid, signers: signers.join(",") });
     voting.step(batch, hash, { kind: "submitted" });
-    if (own) {
-      const others = otherMembers(this.#options.manifest, this.#options.me);
+    batch.afterwards(() => {
+      if (own) this.tell(hash);
+      this.#modules.signed(hash);
+    });
+  }
+
+  /** A peer showed the signatures of a grant: it need not be told of them. */
+  heldBy(node: NodeIndex, grant: GrantId): void {
+    const holders = new Set(this.#holders.get(grant)).add(node);
+    this.#holders.delete(grant);
+    this.#holders.set(grant, holders);
+    const [oldest] = this.#holders.keys();
+    if (this.#holders.size > MAX_HELD && oldest !== undefined) this.#holders.delete(oldest);
+  }
+
+  /** In a while, posts the signatures that this node took part in making to all who have not shown them until then. */
+  tell(hash: IntentHash): void {
+    const { clock, live, loop, report } = this.#modules;
+    const { manifest, me, recheckMs } = this.#options;
+    clock.after(recheckMs, () => {
+      const row = live.get(hash)?.row;
+      if (row?.signedTx == null) return;
+      const { signers } = readMetadata(row.metadata);
+      const holders = this.#holders.get(grantIdOf(hash));
+      const others = otherMembers(manifest, me).filter((node) => holders?.has(node) !== true);
+      const signatures = signaturesOf(fromHex(row.signedTx));
       const body = encodeCanonical({ version: 1, intentHash: hash, signers, signatures });
-      batch.post(others, `final/${hash}`, peerMessage("final", body));
-    }
-    batch.afterwards(() => this.#modules.signed(hash));
+      unawaited(
+        loop.run((batch) => batch.post(others, `final/${hash}`, peerMessage("final", body))),
+        report,
+      );
+    });
   }
 
   /** Takes a peer's signatures. @returns false where they do not verify; nothing is changed then */
@@ -116,13 +152,16 @@ export class SpendSignatures {
     const { live, loop, judge, store } = this.#modules;
     const final = decodeCanonical(finalSchema, payload);
     const hash = final.intentHash as IntentHash;
+    this.heldBy(from, grantIdOf(hash));
     const signers = final.signers as NodeIndex[];
     const known = live.get(hash);
     if (known === undefined && (await store.transaction({ intent: hash })) === null) {
       throw new CairnError("busy", "this node has not seen the intent yet; send it again", { intent: hash });
     }
     if (known === undefined) return;
-    if (known.row.signedTx !== null) return this.#nameSigners(hash, signers);
+    if (known.row.signedTx !== null) {
+      return loop.run((batch) => this.#nameSigners(batch, hash, signers));
+    }
     const checked = known.checked ?? (await judge.read(hash));
     if (checked === null) {
       throw new CairnError("busy", "this node could not check the transaction yet; send it again", {
@@ -135,13 +174,11 @@ export class SpendSignatures {
     });
   }
 
-  /** Notes who signed, by a peer's word, where this node came by the transaction without being told. */
-  #nameSigners(hash: IntentHash, signers: readonly NodeIndex[]): Promise<void> {
-    const { live, loop } = this.#modules;
-    return loop.run((batch) => {
-      const row = live.get(hash)?.row;
-      if (row === undefined || readMetadata(row.metadata).signers.length > 0) return;
-      live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
-    });
+  /** Notes who signed where this node came by the transaction without being told. */
+  #nameSigners(batch: Batch, hash: IntentHash, signers: readonly NodeIndex[]): void {
+    const { live } = this.#modules;
+    const row = live.get(hash)?.row;
+    if (row === undefined || signers.length === 0 || readMetadata(row.metadata).signers.length > 0) return;
+    live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
   }
 }

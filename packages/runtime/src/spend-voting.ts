@@ -5,6 +5,7 @@ import {
   grantIdOf,
   mayVoid,
   type SignedVoid,
+  type SignedVote,
   signVoid,
   signVote,
   step,
@@ -250,7 +251,6 @@ export class SpendVoting {
       round: certificate.round,
       voters: certificate.votes.map((vote) => vote.voter).join(","),
     });
-    batch.post(this.#others, `certificate/${hash}`, peerMessage("certificate", body));
     const { createdAt, signedTx } = live.of(hash).row;
     claims.count(batch, hash);
     const state = signedTx === null ? { state: "approved" as const, reason: null } : {};
@@ -264,7 +264,11 @@ export class SpendVoting {
     });
   }
 
-  /** Hands a certified intent, in a while, to members of whom no vote is seen until then: its receiver may have kept it from them. */
+  /**
+   * In a while, hands a certified intent to members of whom no vote is seen until then: its receiver may have kept it from them; and the
+   * certificate to those who may need this node's: each forms its own from the votes, unless a voter kept its vote from it. Signatures,
+   * which follow, take the certificate's place with whoever approved.
+   */
   remind(hash: IntentHash): void {
     const { clock, live, loop } = this.#modules;
     clock.after(this.#options.recheckMs, () => {
@@ -272,12 +276,15 @@ export class SpendVoting {
         loop.run((batch) => {
           const current = live.get(hash);
           if (current === undefined) return;
-          const rounds = [...current.voting.tally.votes.values()];
-          this.#relay(
-            batch,
-            hash,
-            this.#others.filter((node) => !rounds.some((round) => round.has(node))),
-          );
+          const { certificate, signedTx } = current.row;
+          const votes = [...current.voting.tally.votes.values()].flatMap((round) => [...round.values()]);
+          const without = (seen: readonly SignedVote[]) =>
+            this.#others.filter((node) => !seen.some(({ body }) => body.voter === node));
+          this.#relay(batch, hash, without(votes));
+          if (certificate === null) return;
+          const needing =
+            signedTx === null ? this.#others : without(votes.filter(({ body }) => body.approve));
+          batch.post(needing, `certificate/${hash}`, peerMessage("certificate", certificate));
         }),
       );
     });

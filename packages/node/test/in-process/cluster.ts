@@ -57,6 +57,8 @@ export interface InProcessClusterOptions {
   readonly timeouts?: Partial<SessionTimeouts>;
   readonly keygenTimeouts?: Partial<SessionTimeouts>;
   readonly attempts?: Partial<AttemptSettings>;
+  /** 200 by default. */
+  readonly recheckMs?: number;
 }
 
 /** Changes what a node's code gets to see of the world, or what the world gets to see of it. */
@@ -183,7 +185,7 @@ export class InProcessCluster {
         epoch: 0,
         clockSkewMs: 30_000,
         roundMs: 3_000,
-        recheckMs: 200,
+        recheckMs: this.#options.recheckMs ?? 200,
         pollMs: 100,
         grantWaitMs: 2_000,
         attempts: {
