@@ -1,4 +1,5 @@
 import type { Clock, ClusterId, NodeIndex, NodeStore } from "@cairn/core";
+import type { SqlExecutor } from "./sql/sql-executor.ts";
 import { SqlNodeStore } from "./sql/sql-node-store.ts";
 import { migrations } from "./sqlite/migrations.ts";
 import { WorkerExecutor } from "./sqlite/worker-executor.ts";
@@ -26,7 +27,13 @@ export async function openSqliteStore(
   options: SqliteStoreOptions,
   modules: { readonly clock: Clock },
 ): Promise<NodeStore> {
-  const { path, cluster, node } = options;
-  const now = modules.clock.now();
-  return SqlNodeStore.create(await WorkerExecutor.open({ path, cluster, node, migrations, now }));
+  return SqlNodeStore.create(await openSqlite(options, modules));
+}
+
+/** The database itself, for what reads and writes it whole. */
+export async function openSqlite(
+  { path, cluster, node }: SqliteStoreOptions,
+  modules: { readonly clock: Clock },
+): Promise<SqlExecutor> {
+  return WorkerExecutor.open({ path, cluster, node, migrations, now: modules.clock.now() });
 }

@@ -55,6 +55,10 @@ export async function prepareDatabase(
       );
     }
     await migrate(client, migrations, now);
+    // Rows that were moved in brought their own numbers.
+    await client.query(
+      "select setval('outbox_seq_seq', greatest((select max(seq) from outbox), (select last_value from outbox_seq_seq)))",
+    );
     await client.query("commit");
     return found.generation;
   } finally {

@@ -42,6 +42,7 @@ import type { z } from "zod";
 import { compile, queries } from "./query-compiler.ts";
 import * as shapes from "./row-schemas.ts";
 import type { SqlExecutor, SqlRow } from "./sql-executor.ts";
+import { IMPORTING, MOVED } from "./store-marks.ts";
 import { burnStatements, wipeStatement, writeStatements } from "./write-statements.ts";
 
 type Query = Parameters<typeof compile>[0];
@@ -54,9 +55,13 @@ export class SqlNodeStore implements NodeStore {
     this.#database = database;
   }
 
-  /** Takes over `database`, which is closed again should the first write fail. */
+  /**
+   * Takes over `database`, which is closed again should that fail.
+   * @throws CairnError `wrong-state` for a database that was moved away, or is not wholly filled
+   */
   static async create(database: SqlExecutor): Promise<SqlNodeStore> {
     try {
+      await refuseMarked(database);
       await database.commit([wipeStatement()]);
     } catch (cause) {
       await database.close();
@@ -416,6 +421,18 @@ export class SqlNodeStore implements NodeStore {
     const [row] = await this.#database.query(compile(query));
     return row === undefined ? null : read(shape, row);
   }
+}
+
+async function refuseMarked(database: SqlExecutor): Promise<void> {
+  const marks = queries.selectFrom("meta").selectAll().where("key", "in", [MOVED, IMPORTING]);
+  const [mark] = await database.query(compile(marks));
+  if (mark === undefined) return;
+  throw new CairnError(
+    "wrong-state",
+    mark.key === MOVED
+      ? `the node has moved to ${new TextDecoder().decode(shapes.metaRow.parse(mark))}: started from this database, it would repeat votes and presignatures`
+      : "a move into this database did not end: empty it, and move the node again",
+  );
 }
 
 function one<Shape extends z.ZodType>(shape: Shape, rows: readonly SqlRow[]): z.output<Shape> {
