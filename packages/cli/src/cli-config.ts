@@ -19,6 +19,7 @@ export const cliConfigSchema = z.strictObject({
   cluster: clusterIdSchema.describe("The cluster's id"),
   manifest: manifestHashSchema.describe("Hash of the manifest that is believed; no other is"),
   requester_key: file.optional().describe("Ed25519 key that signs spends, PKCS#8 PEM, mode 0600"),
+  approver_key: file.optional().describe("Ed25519 key that approves spends of others, PKCS#8 PEM, mode 0600"),
   operator_key: file
     .optional()
     .describe("Ed25519 key that signs for one member's operator, PKCS#8 PEM, mode 0600"),
@@ -67,6 +68,7 @@ export async function readCliConfig(path: string): Promise<CliConfig> {
   return {
     ...config,
     requester_key: absolute(config.requester_key),
+    approver_key: absolute(config.approver_key),
     operator_key: absolute(config.operator_key),
   };
 }

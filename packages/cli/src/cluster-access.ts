@@ -43,6 +43,14 @@ export class ClusterAccess {
     return readSigner(this.config.requester_key, { name: "a requester's key", setting: "requester_key" });
   }
 
+  /** @param file in place of the configuration's */
+  approver(file: string | undefined): Promise<Ed25519Signer> {
+    return readSigner(file ?? this.config.approver_key, {
+      name: "an approver's key",
+      setting: "approver_key",
+    });
+  }
+
   operator(): Promise<Ed25519Signer> {
     return readSigner(this.config.operator_key, { name: "an operator's key", setting: "operator_key" });
   }

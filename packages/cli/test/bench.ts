@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { systemClock, systemRandom } from "@cairn/core";
+import { type PolicyLimits, systemClock, systemRandom } from "@cairn/core";
 import {
   type CliModules,
   type InitClusterOptions,
@@ -53,9 +53,9 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export async function createBench(): Promise<Bench> {
+export async function createBench(policy: PolicyLimits = {}): Promise<Bench> {
   const folder = await temporaryFolder();
-  const cluster = await initCluster(clusterOptions(join(folder, "cluster")));
+  const cluster = await initCluster({ ...clusterOptions(join(folder, "cluster")), policy });
   const node = await FakeNode.start(cluster);
   cleanings.push(() => node.close());
   return {

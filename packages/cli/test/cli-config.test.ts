@@ -31,13 +31,14 @@ test("the flag comes before CAIRN_CONFIG, that before XDG_CONFIG_HOME, and that 
 test("it is written with mode 0600 in a folder of 0700, in one step, and read back with absolute key files", async () => {
   const folder = await temporaryFolder();
   const path = join(folder, "cairn", "config.toml");
-  await writeCliConfig(path, config, { replace: false });
+  await writeCliConfig(path, { ...config, approver_key: "ann.pem" }, { replace: false });
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   assert.equal((await stat(join(folder, "cairn"))).mode & 0o777, 0o700);
   assert.deepEqual(await readdir(join(folder, "cairn")), ["config.toml"]);
   assert.deepEqual(await readCliConfig(path), {
     ...config,
     requester_key: join(folder, "cairn", "keys", "requester.pem"),
+    approver_key: join(folder, "cairn", "ann.pem"),
     operator_key: undefined,
   });
 });

@@ -52,6 +52,7 @@ export function detailOf(
     state: "voting",
     reason: null,
     explanation: "Nodes are checking it and voting.",
+    approvals: null,
     outputs: body.outputs.map(({ address, amountSats }) => ({ address, amountSats: amountSats.toString() })),
     amountSats: body.outputs.reduce((sum, { amountSats }) => sum + amountSats, 0n).toString(),
     feeSats: "210",

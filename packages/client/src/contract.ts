@@ -6,6 +6,7 @@ import {
   instantSchema,
   keygenRequestJsonSchema,
   signedSpendRequestJsonSchema,
+  spendApprovalJsonSchema,
 } from "./json.ts";
 import { type Role, roleSchema } from "./role.ts";
 import * as view from "./views.ts";
@@ -115,6 +116,36 @@ export const contract = {
     params: z.object({ txid: hex32Schema }),
     response: view.transactionDetailSchema,
     status: 200,
+  },
+  getRequest: {
+    method: "GET",
+    path: "/api/v1/requests/:request",
+    summary:
+      "A spend request as its owner signed it, by its hash, its intent's hash or its transaction id: what an approver reads",
+    tag: "transactions",
+    role: "viewer",
+    params: z.object({ request: hex32Schema }),
+    response: view.requestViewSchema,
+    status: 200,
+  },
+  approveRequest: {
+    method: "POST",
+    path: "/api/v1/approvals",
+    summary: "Hand in an approver's signed consent to a request, which may come before the request does",
+    tag: "transactions",
+    role: "spender",
+    body: spendApprovalJsonSchema,
+    response: view.approvalReceiptSchema,
+    status: 202,
+    refusals: [
+      "wrong-cluster",
+      "unknown-approver",
+      "signature-invalid",
+      "clock-skew",
+      "expired",
+      "busy",
+      "storage-full",
+    ],
   },
   listWallets: {
     method: "GET",
@@ -290,6 +321,9 @@ export const contract = {
         .min(1)
         .max(200),
       maxFeeSats: z.string().max(16),
+      request: hex32Schema.optional().meta({
+        description: "Hash of the request that this is about: the approvals that are there for it count",
+      }),
     }),
     response: view.policyCheckSchema,
     status: 200,

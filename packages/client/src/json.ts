@@ -6,9 +6,11 @@ import {
   requestHashSchema,
   type SignedKeygenRequest,
   type SignedSpendRequest,
+  type SpendRequest,
   satsSchema,
   signatureHexSchema,
   signedKeygenRequestSchema,
+  signedSpendApprovalSchema,
   unixMsSchema,
   walletIdSchema,
 } from "@cairn/core";
@@ -74,21 +76,28 @@ export const bareSpendSchema = z.strictObject({
   amount_sats: z.union([satsFromText, wholeSats]),
 });
 
-/** JSON of a signed spend request, as the API takes it. */
-export function spendRequestToJson(signed: SignedSpendRequest): z.input<typeof signedSpendRequestJsonSchema> {
-  const { body, signature } = signed;
+/** A spend request with its amounts as text. */
+export function spendRequestText(body: SpendRequest): z.output<typeof spendRequestTextSchema> {
   return {
-    request: {
-      ...body,
-      outputs: body.outputs.map((output) => ({
-        address: output.address,
-        amountSats: output.amountSats.toString(),
-      })),
-      maxFeeSats: body.maxFeeSats.toString(),
-    },
-    signature,
+    ...body,
+    outputs: body.outputs.map(({ address, amountSats }) => ({ address, amountSats: amountSats.toString() })),
+    maxFeeSats: body.maxFeeSats.toString(),
   };
 }
+
+/** JSON of a signed spend request, as the API takes it. */
+export function spendRequestToJson(signed: SignedSpendRequest): z.input<typeof signedSpendRequestJsonSchema> {
+  return { request: spendRequestText(signed.body), signature: signed.signature };
+}
+
+/** {@link spendRequestJsonSchema} as a node answers with it: amounts stay text. */
+export const spendRequestTextSchema = spendRequestJsonSchema.extend({
+  outputs: z.array(z.object({ address: z.string(), amountSats: satsTextSchema })),
+  maxFeeSats: satsTextSchema,
+});
+
+/** JSON of a signed approval: it holds no amounts, so it is the structure itself. */
+export const spendApprovalJsonSchema = signedSpendApprovalSchema;
 
 /** JSON of a signed keygen request: it holds no amounts, so it is the structure itself. */
 export const keygenRequestJsonSchema = signedKeygenRequestSchema;

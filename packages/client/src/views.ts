@@ -1,6 +1,6 @@
-import { networkSchema, protocolSchema, transactionStates } from "@cairn/core";
+import { networkSchema, protocolSchema, signatureHexSchema, transactionStates } from "@cairn/core";
 import { z } from "zod";
-import { hex32Schema, satsTextSchema, timeSchema } from "./json.ts";
+import { hex32Schema, satsTextSchema, spendRequestTextSchema, timeSchema } from "./json.ts";
 import { roleSchema } from "./role.ts";
 
 const nodeIndex = z.number().int().min(1).max(255);
@@ -31,6 +31,12 @@ export const voteViewSchema = z.object({
   receivedAt: timeSchema,
 });
 
+export const approvalsViewSchema = z.object({
+  needed: z.number().int().meta({ description: "So many of the approvers must approve" }),
+  given: z.array(hex32Schema).meta({ description: "Approvers whose approvals count" }),
+  missing: z.array(hex32Schema).meta({ description: "Approvers who have not approved" }),
+});
+
 export const transactionViewSchema = z.object({
   txid: hex32Schema,
   intent: hex32Schema,
@@ -40,6 +46,9 @@ export const transactionViewSchema = z.object({
   state: z.enum(transactionStates),
   reason: z.string().nullable(),
   explanation: z.string().nullable().meta({ description: "In words: why it ended or what it waits for" }),
+  approvals: approvalsViewSchema.nullable().meta({
+    description: "What people must say before nodes vote, as policy asks; null where it asks for nothing",
+  }),
   outputs: z.array(z.object({ address: z.string(), amountSats: satsTextSchema })),
   amountSats: satsTextSchema,
   feeSats: satsTextSchema,
@@ -66,6 +75,22 @@ export const transactionDetailSchema = transactionViewSchema.extend({
     }),
   ),
   timingsMs: z.record(z.string(), z.number()),
+});
+
+export const requestViewSchema = z.object({
+  request: hex32Schema.meta({ description: "Hash of the request: compute it again before you approve" }),
+  body: spendRequestTextSchema.meta({ description: "What the owner signed" }),
+  signature: signatureHexSchema.nullable().meta({ description: "The owner's; null for an unsigned request" }),
+  transaction: transactionViewSchema,
+});
+
+export const approvalReceiptSchema = z.object({
+  request: hex32Schema,
+  approver: hex32Schema,
+  expiry: timeSchema,
+  transaction: transactionViewSchema
+    .nullable()
+    .meta({ description: "What the approval is for; null while this node does not know the request" }),
 });
 
 const next = z
@@ -265,6 +290,7 @@ export const eventSchema = z.object({
 
 export type Health = z.output<typeof healthSchema>;
 export type TransactionView = z.output<typeof transactionViewSchema>;
+export type RequestView = z.output<typeof requestViewSchema>;
 export type TransactionDetail = z.output<typeof transactionDetailSchema>;
 export type WalletView = z.output<typeof walletViewSchema>;
 export type Balance = z.output<typeof balanceSchema>;

@@ -25,7 +25,7 @@ const reasons: Readonly<Record<string, string>> = {
   "fee-ceiling": "The fee is above what policy allows.",
   "fee-rate-ceiling": "The fee rate is above what policy allows.",
   "rate-limit": "Too many payments were asked for in a short time.",
-  approvals: "It waits for approvals by people.",
+  approvals: "Policy asks for approvals by people, and some are missing.",
   delay: "It waits for the time that policy holds payments back.",
   "policy-denied": "Policy does not allow it.",
   "limit-exceeded": "It goes beyond a limit of policy.",
@@ -53,13 +53,24 @@ const reasons: Readonly<Record<string, string>> = {
   timeout: "A signer did not answer in time; the next attempt follows.",
 };
 
-/** In words: why a transaction ended or what it waits for; null when it is done. */
-export function explainState(row: Pick<TransactionRow, "state" | "reason" | "certificate">): string | null {
+/**
+ * In words: why a transaction ended or what it waits for; null when it is done.
+ * @param approvals those that policy asks for
+ */
+export function explainState(
+  row: Pick<TransactionRow, "state" | "reason" | "certificate">,
+  approvals: { readonly needed: number; readonly given: readonly string[] } | null = null,
+): string | null {
+  if (row.state === "pending" && approvals !== null && approvals.given.length < approvals.needed) {
+    return `It waits for approvals by people: ${approvals.given.length} of ${approvals.needed} are there.`;
+  }
   const state = states[row.state];
   const reason =
     row.reason === null || row.reason === row.state
       ? null
-      : (reasons[row.reason] ?? `The nodes give ${row.reason} as the reason.`);
+      : (reasons[row.reason] ??
+        reasons[row.reason.replace(/^policy-/, "")] ??
+        `The nodes give ${row.reason} as the reason.`);
   const undead =
     row.state === "expired" && row.certificate !== null
       ? "It may still confirm, since nodes may have released signatures; its coins stay reserved until that is ruled out."

@@ -5,21 +5,25 @@ import type {
   KeyId,
   KeyPath,
   PeerStatus,
+  RequestHash,
   SignatureHex,
   SignedKeygenRequest,
+  SignedSpendApproval,
   SignedWalletRecord,
+  SpendOutput,
   SpendRequest,
   TransactionRow,
   WalletId,
 } from "@cairn/core";
 import type { PolicyVerdict } from "@cairn/policy";
-import type { KeyProgress } from "@cairn/runtime";
+import type { ApprovalStanding, KeyProgress } from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
 export interface NodeFacade {
   submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow>;
   generateKey(request: SignedKeygenRequest): Promise<KeyId>;
-  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): PolicyVerdict;
+  takeApproval(signed: SignedSpendApproval): Promise<void>;
+  dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">, hash: RequestHash | null): PolicyVerdict;
   peers(): readonly PeerStatus[];
   readonly wallets: {
     all(): readonly FacadeWallet[];
@@ -30,6 +34,10 @@ export interface NodeFacade {
   };
   readonly spends: {
     reservedSats(wallet: WalletId): bigint;
+    approvals(
+      hash: RequestHash,
+      request: { readonly outputs: readonly SpendOutput[] },
+    ): ApprovalStanding | null;
     get(intent: IntentHash): { readonly voting: { readonly name: string } } | undefined;
   };
   readonly keys: { list(): readonly KeyProgress[] };

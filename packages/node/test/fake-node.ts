@@ -25,6 +25,7 @@ import {
   publicPackageHash,
   type SignatureHex,
   type SignedKeygenRequest,
+  type SignedSpendApproval,
   type SignedWalletRecord,
   type SpendRequest,
   satsSchema,
@@ -33,6 +34,7 @@ import {
   txidSchema,
   type UnixMs,
   verifySignature,
+  verifySpendApproval,
   walletIdOf,
 } from "@cairn/core";
 import { evaluate } from "@cairn/policy";
@@ -116,7 +118,13 @@ export class FakeNode implements NodeFacade {
       return { address: deriveKey(this.#descriptor, [0, 1]).address, path: [0, 1] };
     },
   };
-  readonly spends: NodeFacade["spends"] = { reservedSats: () => 1_000n, get: () => undefined };
+  /** How the approvals of every request stand. */
+  standing: ReturnType<NodeFacade["spends"]["approvals"]> = null;
+  readonly spends: NodeFacade["spends"] = {
+    reservedSats: () => 1_000n,
+    approvals: () => this.standing,
+    get: () => undefined,
+  };
   readonly keys: NodeFacade["keys"] = { list: () => this.#keys };
   readonly presignatures: NodeFacade["presignatures"] = {
     status: async () => this.stock,
@@ -146,6 +154,13 @@ export class FakeNode implements NodeFacade {
       approvals: [],
       now: this.#clock.now(),
     });
+  }
+
+  async takeApproval(signed: SignedSpendApproval): Promise<void> {
+    this.#refuse();
+    const { requestHash } = signed.body;
+    const { manifest } = this.#cluster;
+    verifySpendApproval(signed, { manifest, requestHash, now: this.#clock.now(), clockSkewMs: 0 });
   }
 
   #refuse(): void {

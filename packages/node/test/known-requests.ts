@@ -27,12 +27,15 @@ export function requestOf(
   const route: Route | undefined = Object.entries<Route>(contract).find(([key]) => key === name)?.[1];
   const path = (route?.path ?? "")
     .replace(":txid", known.txid)
+    .replace(":request", known.txid)
     .replace(":keyId", known.keyId)
     .replace(":session", known.session)
     .replace(":hash", known.hash);
   switch (name) {
     case "createTransaction":
       return { path, body: rest.signedSpend() };
+    case "approveRequest":
+      return { path, body: rest.signedApproval() };
     case "createKey":
       return { path, body: rest.signedKeygen() };
     case "createToken":

@@ -29,6 +29,7 @@ export interface TestCluster {
   readonly sealings: readonly SealingKey[];
   readonly operators: readonly Ed25519Signer[];
   readonly owner: Ed25519Signer;
+  readonly approver: Ed25519Signer;
   readonly authority: Authority;
 }
 
@@ -45,6 +46,7 @@ export function testCluster(
   const sealings = many(() => SealingKey.generate());
   const operators = many(() => Ed25519Signer.generate());
   const owner = Ed25519Signer.generate();
+  const approver = Ed25519Signer.generate();
   const authority = createAuthority({ now: Date.now() }, { random: systemRandom });
   const policy = openPolicy({ perTransactionMaxSats: 1_000_000 });
   const manifest = testManifest(
@@ -58,6 +60,7 @@ export function testCluster(
       nonce: randomBytes(32).toString("hex"),
       threshold: n,
       requesters: [owner.publicKey],
+      approvers: [approver.publicKey],
       policy: policyHash(policy),
       caFingerprint: authority.fingerprint,
       createdAt: Date.now(),
@@ -65,7 +68,7 @@ export function testCluster(
     },
   );
   const signedManifest = signedBy(manifest, operators);
-  return { manifest, signedManifest, policy, identities, sealings, operators, owner, authority };
+  return { manifest, signedManifest, policy, identities, sealings, operators, owner, approver, authority };
 }
 
 export const ADMIN_TOKEN = "admin-token-of-tests";

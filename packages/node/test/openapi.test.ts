@@ -174,6 +174,8 @@ const refused = (code: ErrorCode) =>
 const special: Readonly<Record<string, ErrorCode>> = {
   "createTransaction 503": "chain-unavailable",
   "createTransaction 404": "not-found",
+  "approveRequest 422": "expired",
+  "approveRequest 503": "busy",
   "getBalance 503": "chain-unavailable",
   "getAddress 503": "chain-unavailable",
   "createKey 422": "expired",

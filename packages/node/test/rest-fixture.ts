@@ -5,9 +5,13 @@ import {
   type KeygenRequest,
   manifestHash,
   nodeIndexSchema,
+  type SignedSpendApproval,
+  type SpendApproval,
   type SpendRequest,
   satsSchema,
   signBody,
+  signSpendApproval,
+  spendRequestHash,
   systemClock,
   systemRandom,
 } from "@cairn/core";
@@ -180,6 +184,22 @@ export class RestFixture {
     return spendRequestToJson(
       signBody("cairn/spend-request/v1", this.spendRequest(change), this.cluster.owner),
     );
+  }
+
+  /** JSON body of the approver's consent to a request. */
+  signedApproval(change: Partial<SpendApproval> = {}): SignedSpendApproval {
+    const { manifest, approver } = this.cluster;
+    const now = systemClock.now();
+    const approval = {
+      version: 1,
+      cluster: manifest.cluster,
+      requestHash: spendRequestHash(this.spendRequest()),
+      approver: approver.publicKey,
+      createdAt: now,
+      expiry: (now + 3_600_000) as SpendApproval["expiry"],
+      ...change,
+    } as const;
+    return signSpendApproval(approval, approver);
   }
 
   signedKeygen(): unknown {

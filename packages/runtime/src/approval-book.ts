@@ -8,7 +8,7 @@ import {
   encodeCanonical,
   type RequestHash,
   type SignedSpendApproval,
-  type SpendRequest,
+  type SpendOutput,
   signedSpendApprovalSchema,
   verifySpendApproval,
 } from "@cairn/core";
@@ -59,7 +59,10 @@ export class ApprovalBook {
   }
 
   /** How the approvals stand that policy asks for; null where it asks for none. */
-  standing(hash: RequestHash, request: Pick<SpendRequest, "outputs">): ApprovalStanding | null {
+  standing(
+    hash: RequestHash,
+    request: { readonly outputs: readonly SpendOutput[] },
+  ): ApprovalStanding | null {
     const required = requiredApprovals(this.#options.policy, request);
     if (required === null) return null;
     const given = this.given(hash);
@@ -68,7 +71,7 @@ export class ApprovalBook {
   }
 
   /** Whether policy asks for approvals of a request that are not there. */
-  waits(hash: RequestHash, request: Pick<SpendRequest, "outputs">): boolean {
+  waits(hash: RequestHash, request: { readonly outputs: readonly SpendOutput[] }): boolean {
     const standing = this.standing(hash, request);
     return standing !== null && standing.given.length < standing.needed;
   }

@@ -17,6 +17,7 @@ import {
   type SignatureHex,
   type SignedSpendApproval,
   type Signer,
+  type SpendOutput,
   type SpendRequest,
   spendRequestHash,
   type TransactionRow,
@@ -177,7 +178,10 @@ export class SpendDesk {
   }
 
   /** How the approvals stand that policy asks for; null where it asks for none. */
-  approvals(hash: RequestHash, request: Pick<SpendRequest, "outputs">): ApprovalStanding | null {
+  approvals(
+    hash: RequestHash,
+    request: { readonly outputs: readonly SpendOutput[] },
+  ): ApprovalStanding | null {
     return this.#approvals.standing(hash, request);
   }
 

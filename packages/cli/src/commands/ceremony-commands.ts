@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   CairnError,
   decodeCanonical,
+  Ed25519Signer,
   ed25519PublicKeySchema,
   manifestFingerprint,
   manifestHash,
@@ -10,10 +11,9 @@ import {
   parseShape,
   signedManifestSchema,
 } from "@cairn/core";
-import { replacePublicFile } from "@cairn/pki";
+import { replacePublicFile, writeKeyFile } from "@cairn/pki";
 import { type Command, Option } from "commander";
 import type { z } from "zod";
-import { parseAmount } from "../amount.ts";
 import type { CommandContext } from "../command-context.ts";
 import { fileFailure } from "../file-failure.ts";
 import { createNodeKeys } from "../init/create-node-keys.ts";
@@ -25,13 +25,36 @@ import { memberEntrySchema } from "../init/member-entry.ts";
 import { readSigner } from "../read-signer.ts";
 import { examples } from "./examples.ts";
 import { collect, wholeNumber } from "./option-values.ts";
+import { addPolicyOptions, type PolicyOptions, readPolicyOptions } from "./policy-options.ts";
 
-/** `cairn init node | manifest | sign | finish`: a cluster whose operators each keep their keys on their own machine. */
+/** `cairn init approver | node | manifest | sign | finish`: a cluster whose operators each keep their keys on their own machine. */
 export function addCeremonyCommands(init: Command, context: CommandContext): void {
+  addApprover(init, context);
   addNode(init, context);
   addManifest(init, context);
   addSign(init, context);
   addFinish(init, context);
+}
+
+function addApprover(init: Command, context: CommandContext): void {
+  init
+    .command("approver")
+    .description(
+      "before step 2, everybody who approves payments: make the key here, and print its public half",
+    )
+    .requiredOption("--file <file>", "file to make for the key, mode 0600")
+    .addHelpText("after", examples("cairn init approver --file ann.pem"))
+    .action(async ({ file }: { file: string }) => {
+      const approver = Ed25519Signer.generate();
+      try {
+        await writeKeyFile(file, approver.toPem());
+      } catch (cause) {
+        throw fileFailure(cause, file);
+      }
+      const { output } = context;
+      output.answer({ approver: approver.publicKey, file }, () => output.line(approver.publicKey));
+      output.note(`\nHand this public key to whoever draws up the manifest. Keep ${file} to yourself.`);
+    });
 }
 
 function addNode(init: Command, context: CommandContext): void {
@@ -63,18 +86,15 @@ function addNode(init: Command, context: CommandContext): void {
     });
 }
 
-interface ManifestOptions {
+interface ManifestOptions extends PolicyOptions {
   readonly folder: string;
   readonly network: string;
   readonly threshold?: number;
   readonly requester?: readonly string[];
-  readonly maxPerTransaction?: string;
-  readonly maxPerDay?: string;
 }
 
 function addManifest(init: Command, context: CommandContext): void {
-  init
-    .command("manifest")
+  addPolicyOptions(init.command("manifest"))
     .argument("<member...>", "the operators' member.json files; the first becomes node 1")
     .description("step 2, one operator: draw up CA, certificates, policy and the manifest for all to sign")
     .requiredOption("--folder <folder>", "folder to make")
@@ -93,15 +113,12 @@ function addManifest(init: Command, context: CommandContext): void {
       "public key that may ask for spends; one is made where none is given",
       collect,
     )
-    .option("--max-per-transaction <amount>", "policy: the most that one transaction may pay")
-    .option("--max-per-day <amount>", "policy: the most that may be paid in 24 hours")
     .addHelpText(
       "after",
       examples("cairn init manifest alice.json bob.json carol.json --folder cluster --network signet"),
     )
     .action(async (files: readonly string[], options: ManifestOptions) => {
       const entries = await Promise.all(files.map((file) => readJson(file, memberEntrySchema)));
-      const { maxPerTransaction, maxPerDay } = options;
       const manifest = await drawUpCluster(
         {
           dir: options.folder,
@@ -109,12 +126,7 @@ function addManifest(init: Command, context: CommandContext): void {
           threshold: options.threshold,
           entries,
           requesters: (options.requester ?? []).map((key) => parseShape(ed25519PublicKeySchema, key)),
-          policy: {
-            ...(maxPerTransaction === undefined
-              ? {}
-              : { perTransactionMaxSats: parseAmount(maxPerTransaction) }),
-            ...(maxPerDay === undefined ? {} : { rolling24hMaxSats: parseAmount(maxPerDay) }),
-          },
+          policy: readPolicyOptions(options),
         },
         context.modules,
       );

@@ -1,7 +1,6 @@
 import { stat } from "node:fs/promises";
-import { CairnError, networkSchema, type PolicyLimits } from "@cairn/core";
+import { CairnError, networkSchema } from "@cairn/core";
 import { type Command, Option } from "commander";
-import { parseAmount } from "../amount.ts";
 import { readCliConfig, writeCliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
 import { fileCode, fileFailure } from "../file-failure.ts";
@@ -10,8 +9,9 @@ import { type InitialisedCluster, initCluster } from "../init-cluster.ts";
 import { addCeremonyCommands } from "./ceremony-commands.ts";
 import { examples } from "./examples.ts";
 import { collect, wholeNumber } from "./option-values.ts";
+import { addPolicyOptions, type PolicyOptions, readPolicyOptions } from "./policy-options.ts";
 
-interface InitOptions {
+interface InitOptions extends PolicyOptions {
   readonly dir: string;
   readonly network?: string;
   readonly nodes: number;
@@ -21,8 +21,6 @@ interface InitOptions {
   readonly host: string;
   readonly peerPort: number;
   readonly apiPort: number;
-  readonly maxPerTransaction?: string;
-  readonly maxPerDay?: string;
   readonly unsignedRequests?: true;
 }
 
@@ -30,11 +28,12 @@ interface InitOptions {
 export function addInitCommands(program: Command, context: CommandContext): void {
   const init = program
     .command("init")
-    .description("make a cluster: on this machine, or with `node`, `manifest`, `sign` and `finish` on many")
+    .description(
+      "make a cluster: on this machine, or with `approver`, `node`, `manifest`, `sign` and `finish` on many",
+    )
     .addHelpText("after", examples("cairn init --network regtest --chain http://127.0.0.1:3002"));
-  init
-    // A command of its own, since its options share names with those of the others.
-    .command("local", { isDefault: true })
+  // A command of its own, since its options share names with those of the others.
+  addPolicyOptions(init.command("local", { isDefault: true }))
     .description(
       "the whole cluster on this machine; what `cairn init` does by itself. On a terminal, without --network and --chain, it asks",
     )
@@ -56,8 +55,6 @@ export function addInitCommands(program: Command, context: CommandContext): void
       9000,
     )
     .option("--api-port <port>", "first node's API port; the next ones follow", wholeNumber(1, 65_000), 8080)
-    .option("--max-per-transaction <amount>", "policy: the most that one transaction may pay")
-    .option("--max-per-day <amount>", "policy: the most that may be paid in 24 hours")
     .option("--unsigned-requests", "accept spends that nobody signed; regtest only")
     .addHelpText(
       "after",
@@ -105,21 +102,12 @@ async function initOneMachine(context: CommandContext, options: InitOptions): Pr
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.unsignedRequests === undefined ? {} : { unsignedRequests: true }),
-      policy: readLimits(options),
+      policy: readPolicyOptions(options),
     },
     context.modules,
   );
   const installed = await installConfig(context, cluster);
   report(context, cluster, installed);
-}
-
-function readLimits(options: InitOptions): PolicyLimits {
-  return {
-    ...(options.maxPerTransaction === undefined
-      ? {}
-      : { perTransactionMaxSats: parseAmount(options.maxPerTransaction) }),
-    ...(options.maxPerDay === undefined ? {} : { rolling24hMaxSats: parseAmount(options.maxPerDay) }),
-  };
 }
 
 /** Makes the new cluster the one that this user's command talks to, unless it talks to another one already. */

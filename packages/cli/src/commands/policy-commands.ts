@@ -5,13 +5,14 @@ import { parseAmount } from "../amount.ts";
 import type { CommandContext } from "../command-context.ts";
 import { readRecipients } from "../recipients.ts";
 import { examples } from "./examples.ts";
-import { collect } from "./option-values.ts";
+import { collect, hex32 } from "./option-values.ts";
 
 interface CheckOptions {
   readonly to: readonly string[];
   readonly amount: readonly string[];
   readonly maxFee: string;
   readonly wallet?: string;
+  readonly request?: string;
 }
 
 /** `cairn policy`. */
@@ -26,6 +27,10 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .requiredOption("--amount <amount>", "150000 (satoshi), 0.0015 or 0.0015btc; one for each --to", collect)
     .option("--max-fee <amount>", "the most that miners may get", "50000")
     .option("--wallet <wallet>", "id, its first digits, or label; may be left out where there is only one")
+    .option(
+      "--request <request>",
+      "hash of the request that this is about: approvals that are there for it count",
+    )
     .addHelpText("after", examples("cairn policy check --to bc1q… --amount 0.5"))
     .action(async (options: CheckOptions) => check(context, options));
 }
@@ -39,6 +44,7 @@ async function check(context: CommandContext, options: CheckOptions): Promise<vo
     wallet: record.wallet,
     outputs: outputs.map(({ address, amountSats }) => ({ address, amountSats: amountSats.toString() })),
     maxFeeSats: parseAmount(options.maxFee).toString(),
+    ...(options.request === undefined ? {} : { request: hex32(options.request, "the hash of a request") }),
   };
   const answers = await Promise.all(
     access.clients().map(async ({ endpoint, client }) => {

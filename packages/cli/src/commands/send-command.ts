@@ -18,12 +18,13 @@ import {
   transactionStates,
 } from "@cairn/core";
 import { type Command, Option } from "commander";
-import { btcText, parseAmount, satsText } from "../amount.ts";
+import { parseAmount } from "../amount.ts";
 import { checkSignedTransaction, checkSpendAnswer } from "../check-spend-answer.ts";
 import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
 import { parseFeeRate } from "../fee-rate-text.ts";
 import { readRecipients } from "../recipients.ts";
+import { requestText } from "../request-text.ts";
 import type { TrustedWallet } from "../trusted-wallet.ts";
 import { examples } from "./examples.ts";
 import { collect, hex32 } from "./option-values.ts";
@@ -89,7 +90,7 @@ async function send(context: CommandContext, options: SendOptions): Promise<void
   const requester = await access.requester();
   const request = makeRequest(options, { manifest, outputs, wallet, requester, modules });
 
-  showRequest(context, request, wallet);
+  output.note(`Signing, ${requestText(request, wallet).join("\n")}`);
   if (options.yes !== true && !output.json && modules.confirm !== null) {
     if (!(await modules.confirm("Sign this request?"))) {
       throw new CairnError("closed", "nothing was signed and nothing was sent");
@@ -162,23 +163,4 @@ function makeRequest(
         : requestHashSchema.parse(hex32(options.replaces, "the hash of a request")),
     requester: requester.publicKey,
   });
-}
-
-/** Exactly what the signature will cover, for the person who signs. */
-function showRequest({ output }: CommandContext, request: SpendRequest, wallet: TrustedWallet): void {
-  const rate =
-    request.feeRateSatsPerKvb === null
-      ? "the node estimates the rate"
-      : `at ${request.feeRateSatsPerKvb / 1000} sat/vB`;
-  const lines = [
-    `Signing, for ${request.network}, from wallet ${wallet.record.label} (${request.wallet.slice(0, 16)}):`,
-    ...request.outputs.map(
-      ({ address, amountSats }) => `  pay ${btcText(amountSats)} (${satsText(amountSats)}) to ${address}`,
-    ),
-    `  fee at most ${satsText(request.maxFeeSats)}, ${rate}`,
-    `  valid until ${new Date(request.expiry).toISOString()}`,
-    ...(request.replaces === null ? [] : [`  in place of request ${request.replaces}`]),
-    `  request ${spendRequestHash(request)}`,
-  ];
-  output.note(lines.join("\n"));
 }

@@ -21,6 +21,13 @@ export function outcomeOf({ state }: TransactionView): Outcome {
   }
 }
 
+/** How the approvals that policy asks for stand: which are there, and which may still come. */
+export function approvalsText({ needed, given, missing }: NonNullable<TransactionView["approvals"]>): string {
+  const names = (keys: readonly string[]) => keys.map((key) => key.slice(0, 16)).join(", ");
+  const there = `${given.length} of ${needed}${given.length === 0 ? "" : `: ${names(given)}`}`;
+  return given.length >= needed || missing.length === 0 ? there : `${there}; not yet: ${names(missing)}`;
+}
+
 /** Prints a transaction for people. */
 export function printTransaction(output: Output, transaction: TransactionView | TransactionDetail): void {
   output.facts([
@@ -36,6 +43,7 @@ export function printTransaction(output: Output, transaction: TransactionView | 
       `${satsText(BigInt(transaction.feeSats))} of at most ${satsText(BigInt(transaction.maxFeeSats))}`,
     ],
     ["request", transaction.request],
+    ...(transaction.approvals === null ? [] : [["approvals", approvalsText(transaction.approvals)] as const]),
     ["created", transaction.createdAt],
     ["expires", transaction.expiry],
     ["confirmations", String(transaction.confirmations)],

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { btcText } from "../amount.ts";
 import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
+import { addApproveCommand } from "./approve-command.ts";
 import { examples } from "./examples.ts";
 import {
   collectOneOf,
@@ -17,13 +18,13 @@ import {
 import { outcomeOf, printTransaction } from "./transaction-text.ts";
 import { transactionFailure, watchTransaction } from "./watch-transaction.ts";
 
-/** `cairn tx`: how spends are doing. */
+/** `cairn tx`: how spends are doing, and people's approvals of them. */
 export function addTxCommands(program: Command, context: CommandContext): void {
-  const tx = program.command("tx").description("transactions: status, list");
+  const tx = program.command("tx").description("transactions: status, list, approve");
 
   tx.command("status")
     .argument("<txid>", "transaction id")
-    .description("one transaction with its votes and signers")
+    .description("one transaction with its approvals, votes and signers")
     .option("--watch", "follow it until it is confirmed or has ended")
     .option("--timeout <time>", "give up watching after this time")
     .addHelpText("after", examples("cairn tx status TXID", "cairn tx status TXID --watch --timeout 30m"))
@@ -46,6 +47,8 @@ export function addTxCommands(program: Command, context: CommandContext): void {
       if (outcomeOf(detail) === "ended") throw transactionFailure(detail);
       output.answer(detail, () => printTransaction(output, detail));
     });
+
+  addApproveCommand(tx, context);
 
   tx.command("list")
     .description("transactions, newest first")

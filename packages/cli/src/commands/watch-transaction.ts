@@ -56,15 +56,20 @@ export async function watchTransaction(
       }
       check(detail);
       const at = way.indexOf(detail.state);
-      const approvals = detail.votes.filter(({ approve }) => approve).length;
-      const votes = detail.state === "voting" ? `, ${approvals} approvals` : "";
-      progress.show(`${detail.state}${votes}`, at < 0 ? null : (at + 1) / way.length);
+      progress.show(`${detail.state}${waitText(detail)}`, at < 0 ? null : (at + 1) / way.length);
       if (at >= target || outcomeOf(detail) !== "open") return detail;
     }
     throw new CairnError("closed", "the wait ended before the transaction did");
   } finally {
     progress.end();
   }
+}
+
+/** What a transaction waits for, where that can be counted. */
+function waitText({ state, approvals, votes }: TransactionDetail): string {
+  if (state === "pending" && approvals !== null)
+    return `, ${approvals.given.length} of ${approvals.needed} people approve`;
+  return state === "voting" ? `, ${votes.filter(({ approve }) => approve).length} nodes approve` : "";
 }
 
 /** Why a transaction that ended without a payment ended. */

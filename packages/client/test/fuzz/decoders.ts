@@ -4,6 +4,7 @@ import {
   keygenRequestSchema,
   parseShape,
   signatureHexSchema,
+  spendApprovalSchema,
   spendRequestSchema,
 } from "@cairn/core";
 import {
@@ -52,6 +53,7 @@ const transaction = {
   state: "voting" as const,
   reason: null,
   explanation: "it waits for the votes of two more nodes",
+  approvals: { needed: 2, given: [hex("a")], missing: [hex("b"), hex("c")] },
   outputs: [{ address: "bcrt1q", amountSats: "5000" }],
   amountSats: "5000",
   feeSats: "200",
@@ -108,6 +110,11 @@ const keygenRequest = {
   signature: signatureHexSchema.parse(protocol.examples["keygen-request"]?.signature),
 };
 
+const approval = {
+  body: decodeExample(protocol, "spend-approval", spendApprovalSchema),
+  signature: signatureHexSchema.parse(protocol.examples["spend-approval"]?.signature),
+};
+
 /** What each call takes, and an answer with every field filled that it may have. A call without a sample is no valid type. */
 const calls: {
   readonly [Name in RouteName]: {
@@ -145,6 +152,14 @@ const calls: {
       inputs: [{ txid: hex("c"), vout: 0, amountSats: "6000", scriptPubKey: "0014" }],
       timingsMs: { voting: 12.5 },
     },
+  },
+  getRequest: {
+    input: { params: { request: hex("5") } },
+    sample: { request: hex("5"), body: request.request, signature: request.signature, transaction },
+  },
+  approveRequest: {
+    input: { body: approval },
+    sample: { request: hex("5"), approver: hex("a"), expiry: at, transaction },
   },
   listWallets: {
     input: {},

@@ -1,6 +1,6 @@
 import { decodeAddress } from "@cairn/bitcoin";
 import { satsFromText } from "@cairn/client";
-import { CairnError, type Sats, walletIdSchema } from "@cairn/core";
+import { CairnError, requestHashSchema, type Sats, walletIdSchema } from "@cairn/core";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
 
@@ -13,7 +13,10 @@ export function policyHandlers({ me, manifest, node }: ApiModules): Pick<Handler
         decodeAddress(address, manifest.network);
         return { address, amountSats: readSats(amountSats, `outputs.${position}.amountSats`, 1n) };
       });
-      const verdict = node.dryRun({ outputs, maxFeeSats: readSats(body.maxFeeSats, "maxFeeSats", 0n) });
+      const verdict = node.dryRun(
+        { outputs, maxFeeSats: readSats(body.maxFeeSats, "maxFeeSats", 0n) },
+        body.request === undefined ? null : requestHashSchema.parse(body.request),
+      );
       return {
         node: me,
         decision: verdict.decision,

@@ -1,9 +1,12 @@
-import type { TransactionView } from "@cairn/client";
+import { spendRequestText, type TransactionView } from "@cairn/client";
+import { intentSchema } from "@cairn/consensus";
 import {
   CairnError,
+  decodeCanonical,
   type Ed25519PublicKey,
   intentHashSchema,
   type Nonce,
+  requestHashSchema,
   type SpendRequest,
   satsSchema,
   type TransactionQuery,
@@ -37,10 +40,27 @@ const preparedSchema = z.strictObject({ nonce: z.string(), createdAt: unixMsSche
 /** Endpoints of spends. */
 export function transactionHandlers(
   modules: ApiModules,
-): Pick<Handlers, "createTransaction" | "listTransactions" | "getTransaction"> {
+): Pick<
+  Handlers,
+  "createTransaction" | "listTransactions" | "getTransaction" | "getRequest" | "approveRequest"
+> {
   const { node, store, spendFacts } = modules;
 
+  const approvalsOf = (row: TransactionRow, facts: SpendFacts): TransactionView["approvals"] => {
+    const standing = node.spends.approvals(row.request, facts);
+    if (standing === null) return null;
+    // Those that opened voting are remembered longer than they count.
+    const opened = readMetadata(row.metadata).approvers;
+    const given = standing.keys.filter((key) => standing.given.includes(key) || opened.includes(key));
+    return {
+      needed: standing.needed,
+      given,
+      missing: standing.keys.filter((key) => !given.includes(key)),
+    };
+  };
+
   const view = (row: TransactionRow, facts: SpendFacts): TransactionView => {
+    const approvals = approvalsOf(row, facts);
     const tip = node.chain.tipHeight;
     // Settled transactions are followed no longer: their depth comes from the tip.
     const depth = row.blockHeight === null || tip === null ? 0 : tip - row.blockHeight + 1;
@@ -52,7 +72,8 @@ export function transactionHandlers(
       wallet: row.wallet,
       state: row.state,
       reason: row.reason,
-      explanation: explainState(row),
+      explanation: explainState(row, approvals),
+      approvals,
       outputs: facts.outputs.map(({ address, amountSats }) => ({
         address,
         amountSats: amountSats.toString(),
@@ -153,6 +174,39 @@ export function transactionHandlers(
         votingState: node.spends.get(row.intent)?.voting.name ?? settledVotingState[row.state],
         inputs: facts.inputs.map((input) => ({ ...input, amountSats: input.amountSats.toString() })),
         timingsMs: { ...metadata.timings },
+      };
+    },
+
+    async getRequest({ params }) {
+      const row =
+        (await store.transactionOfRequest(requestHashSchema.parse(params.request))) ??
+        (await store.transaction({ intent: intentHashSchema.parse(params.request) })) ??
+        (await store.transaction({ txid: txidSchema.parse(params.request) }));
+      if (row === null) {
+        throw new CairnError(
+          "not-found",
+          "this node knows no request, intent or transaction of this hash; ask the node that took the request",
+          { request: params.request },
+        );
+      }
+      const { body, signature } = decodeCanonical(intentSchema, row.intentBody).request;
+      return {
+        request: row.request,
+        body: spendRequestText(body),
+        signature,
+        transaction: first(await views([row])),
+      };
+    },
+
+    async approveRequest({ body: signed }) {
+      await node.takeApproval(signed);
+      const { requestHash: request, approver, expiry } = signed.body;
+      const row = await store.transactionOfRequest(request);
+      return {
+        request,
+        approver,
+        expiry: timeText(expiry),
+        transaction: row === null ? null : first(await views([row])),
       };
     },
   };

@@ -13,11 +13,16 @@ import {
   manifestHash,
   type NodeIndex,
   type NodeStore,
+  type Sats,
   SealingKey,
   type SignedKeygenRequest,
+  type SignedSpendApproval,
   type SignedSpendRequest,
+  type SpendApproval,
   type SpendRequest,
   signBody,
+  signSpendApproval,
+  spendRequestHash,
   spendRequestSchema,
   systemClock,
   systemRandom,
@@ -50,6 +55,8 @@ export interface InProcessClusterOptions {
   readonly total?: number;
   readonly threshold?: number;
   readonly policy?: Partial<Policy>;
+  /** Makes `of` approvers, `m` of whom must approve what pays more than `aboveSats`. */
+  readonly approvals?: { readonly m: number; readonly of: number; readonly aboveSats: bigint };
   /** Presignatures that each key wants; 0 makes none. */
   readonly presignatures?: number;
   /** What stands between a node and its ports, asked at each start of a node. */
@@ -80,6 +87,7 @@ export class InProcessCluster {
   readonly chain = new MemoryChainSource();
   readonly manifest: Manifest;
   readonly requester = Ed25519Signer.generate();
+  readonly approvers: readonly Ed25519Signer[];
   readonly nodes = new Map<NodeIndex, InProcessNode>();
   readonly failures: unknown[] = [];
   readonly #policy: Policy;
@@ -99,7 +107,15 @@ export class InProcessCluster {
     this.#sealings = each(() => SealingKey.generate());
     this.#operators = each(() => Ed25519Signer.generate());
     this.#disks = each(() => new MemoryDisk());
-    this.#policy = openPolicy(options.policy);
+    const { approvals } = options;
+    this.approvers = Array.from({ length: approvals?.of ?? 0 }, () => Ed25519Signer.generate());
+    const approvers = this.approvers.map(({ publicKey }) => publicKey);
+    this.#policy = openPolicy({
+      ...options.policy,
+      ...(approvals === undefined
+        ? {}
+        : { approvals: { m: approvals.m, keys: approvers, aboveSats: approvals.aboveSats as Sats } }),
+    });
     this.manifest = testManifest(
       this.#identities.map((identity, at) => ({
         identity: identity.publicKey,
@@ -110,6 +126,7 @@ export class InProcessCluster {
         nonce: randomBytes(32).toString("hex"),
         threshold: options.threshold ?? 4,
         requesters: [this.requester.publicKey],
+        approvers,
         policy: policyHash(this.#policy),
         createdAt: 0,
       },
@@ -321,6 +338,24 @@ export class InProcessCluster {
       ...change,
     });
     return signBody("cairn/spend-request/v1", body, this.requester);
+  }
+
+  /** An approver's consent to a request, for as long as the request lasts. */
+  approval(
+    request: SpendRequest,
+    approver: Ed25519Signer,
+    change: Partial<SpendApproval> = {},
+  ): SignedSpendApproval {
+    const approval = {
+      version: 1,
+      cluster: this.manifest.cluster,
+      requestHash: spendRequestHash(request),
+      approver: approver.publicKey,
+      createdAt: Date.now() as UnixMs,
+      expiry: request.expiry,
+      ...change,
+    } as const;
+    return signSpendApproval(approval, approver);
   }
 
   /** Waits until `holds`; fails with what `describe` says after `timeoutMs`. */
