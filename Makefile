@@ -4,13 +4,16 @@ PATH := $(CURDIR)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test test-long bench check format licences clean
+.PHONY: help setup services ready build demo test test-long bench check format licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## check this machine, name all that is missing, install the npm packages
 	@sh scripts/setup.sh
+
+services: ## install the servers that tests start: Postgres, etcd (Debian; elsewhere it names them)
+	@sh scripts/services.sh
 
 # Every target that works needs a machine that is ready; says nothing when it is.
 ready:
@@ -23,9 +26,11 @@ demo: build ## a five-node wallet on this machine: keys, deposit, payment, confi
 	@$(NODE) packages/devnet/src/main.ts demo $(if $(ONCE),--once)
 
 test: build ## the fast tests (minutes)
+	@sh scripts/services.sh --quiet
 	@$(NODE) scripts/run-tests.ts
 
 test-long: build ## the long tests, resumable (SHARD=name for one of them, FRESH=1 to start over)
+	@sh scripts/services.sh --quiet
 	@$(NODE) scripts/run-tests.ts --long $(if $(SHARD),--shard $(SHARD)) $(if $(FRESH),--fresh)
 
 bench: build ## measure: ratios to bench.json, a table here (QUICK=1 for a short run, ONLY=idle for a section)

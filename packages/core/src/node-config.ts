@@ -111,7 +111,43 @@ export const nodeConfigSchema = z.strictObject({
     .prefault({}),
   coordination: z
     .strictObject({
-      type: z.enum(["none"]).default("none").describe("Shared coordination; none is signed gossip"),
+      type: z
+        .enum(["none", "etcd"])
+        .default("none")
+        .describe("Where the cluster is shown to operators and other programs; none is signed gossip alone"),
+      endpoints: z
+        .array(z.url({ protocol: /^https?$/ }))
+        .max(16)
+        .default([])
+        .describe("Members of etcd"),
+      prefix: z
+        .string()
+        .regex(/^(\/[\w.-]+)+$/, "expected a path such as /cairn/main")
+        .nullable()
+        .default(null)
+        .describe("Under which all keys lie; null is `/cairn/` and the cluster's id"),
+      ca_file: file.nullable().default(null).describe("PEM of the authority of etcd's certificates"),
+      cert_file: file.nullable().default(null).describe("PEM certificate that this node shows to etcd"),
+      key_file: file.nullable().default(null).describe("PEM private key of cert_file, mode 0600"),
+      user: z.string().min(1).nullable().default(null).describe("User of etcd"),
+      password_file: file.nullable().default(null).describe("File that holds the user's password, mode 0600"),
+      timeout_ms: milliseconds(100, 60_000).default(5_000).describe("Longest wait for one answer"),
+    })
+    .refine(({ type, endpoints }) => type === "none" || endpoints.length > 0, {
+      path: ["endpoints"],
+      error: "name the members of etcd, e.g. https://etcd-1.example:2379",
+    })
+    .refine(
+      ({ cert_file, key_file, ca_file }) =>
+        (cert_file === null) === (key_file === null) && (cert_file === null || ca_file !== null),
+      {
+        path: ["cert_file"],
+        error: "cert_file and key_file go together, and with ca_file",
+      },
+    )
+    .refine(({ user, password_file }) => (user === null) === (password_file === null), {
+      path: ["user"],
+      error: "user and password_file go together",
     })
     .prefault({}),
   chain: z.strictObject({

@@ -21,12 +21,14 @@ import { AuditLog } from "@cairn/storage";
 import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
 import type { ApiModules } from "./api-modules.ts";
 import { ClockWatch } from "./clock-watch.ts";
+import { CoordinationBoard } from "./coordination-board.ts";
 import type { Log } from "./create-log.ts";
 import { EventHub } from "./event-hub.ts";
 import { guardStore } from "./guard-store.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { createMetrics } from "./metrics.ts";
 import type { NodeFacade } from "./node-facade.ts";
+import { openCoordination } from "./open-coordination.ts";
 import { openStore } from "./open-store.ts";
 import { type NodeFiles, readNodeFiles } from "./read-node-files.ts";
 import { startRestServer } from "./rest-server.ts";
@@ -56,6 +58,8 @@ export interface CairnNodeModules {
 /** Time between two looks at the stock of primes. */
 const PRIMES_LOOK_MS = 2_000;
 const CERTIFICATE_WARNING_MS = 30 * 24 * 60 * 60 * 1000;
+/** States of a proposed change that operators must look into. */
+const failedChangeStates: ReadonlySet<string> = new Set(["rejected", "expired", "conflict", "unsupported"]);
 
 /**
  * A whole node: the composition root. Everything that was opened is closed in the opposite order, also when a later step of
@@ -197,6 +201,7 @@ async function compose(
     signer,
     clock,
     random,
+    inForce: (constitution) => transport.setManifest(constitution.manifest),
     report,
   });
   closers.push(async () => {
@@ -208,8 +213,21 @@ async function compose(
   closers.push(async () => unsubscribe());
   events.subscribe(({ type, subject, state, data }) => {
     metrics.event(type, state);
-    log.info(type, { subject, state, ...data });
+    if (type === "change" && failedChangeStates.has(state))
+      log.error("a proposed change failed: see what its operators and nodes said", {
+        subject,
+        state,
+        ...data,
+      });
+    else log.info(type, { subject, state, ...data });
   });
+  const coordination = await openCoordination(loaded, manifest.cluster, { clock, random, report });
+  if (coordination !== null) {
+    const board = new CoordinationBoard({ me, manifest }, { coordination, store, clock, report });
+    closers.push(() => board.close());
+    events.subscribe(board.onEvent);
+    await board.start();
+  }
   const stopWatching = watchPrimes(PRIMES_LOOK_MS, {
     primes: () => engine.primes(),
     clock,
@@ -227,9 +245,13 @@ async function compose(
   const node: NodeFacade = runtime;
   const api: ApiModules = {
     me,
-    manifest,
-    manifestHash: hash,
-    signedManifest: files.signedManifest,
+    get manifest() {
+      return runtime.manifests.manifest;
+    },
+    get manifestHash() {
+      return runtime.manifests.manifestHash;
+    },
+    genesis: files.signedManifest,
     protocolVersions,
     version: softwareVersion,
     epoch: files.epoch,

@@ -14,10 +14,10 @@ import {
   signedManifestSchema,
   verifyGenesis,
 } from "@cairn/core";
-import { certificateFromPem, readKeyFile, verifyNodeCertificate } from "@cairn/pki";
+import { certificateFromPem, verifyNodeCertificate } from "@cairn/pki";
 import { type Policy, policyHash, policySchema } from "@cairn/policy";
 import type { LoadedConfig } from "./load-config.ts";
-import { readGuardedFile } from "./read-guarded-file.ts";
+import { readPublicFile, readSecretFile } from "./read-configured-file.ts";
 
 /** What a node's folder holds beside its database, read and checked against each other. */
 export interface NodeFiles {
@@ -39,8 +39,6 @@ export interface NodeFiles {
   readonly tls: { readonly certificate: Uint8Array; readonly key: Uint8Array } | null;
 }
 
-const WHERE = "put it there, or name another place in cairn.toml";
-
 type FileKey = keyof NodeConfig["files"];
 
 /**
@@ -55,7 +53,11 @@ export async function readNodeFiles({ config, folder }: LoadedConfig, now: numbe
   const at = (name: string) => resolve(folder, name);
   const path = (key: FileKey) => at(config.files[key]);
 
-  const signedManifest = shaped(path("manifest"), signedManifestSchema, await readPublic(path("manifest")));
+  const signedManifest = shaped(
+    path("manifest"),
+    signedManifestSchema,
+    await readPublicFile(path("manifest")),
+  );
   const { manifest } = signedManifest;
   if (manifest.sequence !== 0) {
     throw new CairnError(
@@ -65,7 +67,7 @@ export async function readNodeFiles({ config, folder }: LoadedConfig, now: numbe
     );
   }
   verifyGenesis(signedManifest);
-  const policy = shaped(path("policy"), policySchema, await readPublic(path("policy")));
+  const policy = shaped(path("policy"), policySchema, await readPublicFile(path("policy")));
   if (policyHash(policy) !== manifest.policy || policy.policyVersion !== manifest.policyVersion) {
     throw new CairnError(
       "config-invalid",
@@ -75,13 +77,13 @@ export async function readNodeFiles({ config, folder }: LoadedConfig, now: numbe
   }
 
   const member = memberOf(manifest, me);
-  const signer = Ed25519Signer.fromPem(await readSecret(path("identity")));
+  const signer = Ed25519Signer.fromPem(await readSecretFile(path("identity")));
   if (signer.publicKey !== member.identity) throw notMine("identity", me, path("identity"));
-  const sealing = SealingKey.fromPem(await readSecret(path("sealing")));
+  const sealing = SealingKey.fromPem(await readSecretFile(path("sealing")));
   if (sealing.publicKey !== member.sealing) throw notMine("sealing", me, path("sealing"));
 
-  const certificate = certificateFromPem(await readPublic(path("certificate")));
-  const authority = certificateFromPem(await readPublic(path("authority")));
+  const certificate = certificateFromPem(await readPublicFile(path("certificate")));
+  const authority = certificateFromPem(await readPublicFile(path("authority")));
   const { notAfter } = verifyNodeCertificate(certificate, {
     manifest,
     authority,
@@ -100,41 +102,16 @@ export async function readNodeFiles({ config, folder }: LoadedConfig, now: numbe
     certificate,
     authority,
     certificateEnds: notAfter,
-    epoch: readEpoch(await readPublic(path("epoch")), path("epoch")),
+    epoch: readEpoch(await readPublicFile(path("epoch")), path("epoch")),
     vaultPath: at(config.vault.path),
     tls:
       config.api.tls_certificate === null || config.api.tls_key === null
         ? null
         : {
-            certificate: await readPublic(at(config.api.tls_certificate)),
-            key: await readSecret(at(config.api.tls_key)),
+            certificate: await readPublicFile(at(config.api.tls_certificate)),
+            key: await readSecretFile(at(config.api.tls_key)),
           },
   };
-}
-
-function readPublic(file: string): Promise<Uint8Array> {
-  return readGuardedFile(file, WHERE);
-}
-
-/** Files of mode 0600 alone. */
-async function readSecret(file: string): Promise<Uint8Array> {
-  try {
-    return await readKeyFile(file);
-  } catch (cause) {
-    if (isCairnError(cause, "file-mode")) {
-      throw new CairnError(
-        "file-mode",
-        `others than its owner can reach ${file}; run chmod 600 on it, and make new keys if others may have read it`,
-        cause.data,
-        { cause },
-      );
-    }
-    throw missing(file, cause);
-  }
-}
-
-function missing(file: string, cause: unknown): CairnError {
-  return new CairnError("file-missing", `${file} cannot be read; ${WHERE}`, { file }, { cause });
 }
 
 function shaped<Schema extends Parameters<typeof decodeCanonical>[0]>(

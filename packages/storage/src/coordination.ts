@@ -18,9 +18,14 @@ export interface Coordination {
   put(key: string, value: string, options?: { readonly ttlMs?: number }): Promise<void>;
   /**
    * Writes only if the entry still has this revision (0: only if there is none).
-   * @returns whether it did
+   * @returns whether it did; after a `timeout` or `peer-unreachable` it may have
    */
-  compareAndSwap(key: string, revision: number, value: string): Promise<boolean>;
+  compareAndSwap(
+    key: string,
+    revision: number,
+    value: string,
+    options?: { readonly ttlMs?: number },
+  ): Promise<boolean>;
   remove(key: string): Promise<void>;
   /** Tells `listener` of each later change under `prefix`, in order, until stopped. An expired entry is a removed one. */
   watch(prefix: string, listener: (change: CoordinationChange) => void): Promise<{ stop(): void }>;

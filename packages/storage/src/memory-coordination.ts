@@ -30,10 +30,15 @@ class MemoryCoordination implements Coordination {
     this.#open().put(key, value, options.ttlMs);
   }
 
-  async compareAndSwap(key: string, revision: number, value: string): Promise<boolean> {
+  async compareAndSwap(
+    key: string,
+    revision: number,
+    value: string,
+    options: { readonly ttlMs?: number } = {},
+  ): Promise<boolean> {
     const hub = this.#open();
     if ((hub.get(key)?.revision ?? 0) !== revision) return false;
-    hub.put(key, value);
+    hub.put(key, value, options.ttlMs);
     return true;
   }
 

@@ -1,1 +1,2 @@
+export * from "./etcd-cluster.ts";
 export * from "./postgres-server.ts";

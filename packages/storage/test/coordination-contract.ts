@@ -75,6 +75,10 @@ export function coordinationContract(name: string, createPlace: () => Promise<Co
         assert.equal(entry?.value, first);
         assert.equal((await race(entry?.revision ?? -1)).length, 1);
         assert.equal((await race(entry?.revision ?? -1)).length, 0);
+        const term = { ttlMs: 2_000 };
+        assert.equal(await members[0]?.compareAndSwap("/tx/2/state", 0, "for a while", term), true);
+        await place.pass(3_000);
+        assert.equal(await members[0]?.get("/tx/2/state"), null);
       });
     });
 

@@ -1,4 +1,4 @@
-import type { NodeSettings } from "@cairn/cli";
+import { mergeSettings, type NodeSettings } from "@cairn/cli";
 import type { PolicyLimits } from "@cairn/core";
 import { type Cluster, startCluster } from "../../src/cluster/cluster.ts";
 
@@ -22,7 +22,11 @@ const settings = {
 
 /** Five processes with the reduced engine. Without `ecdsa` they search no primes and make no presignatures. */
 export async function startReducedCluster(
-  options: { readonly ecdsa?: boolean; readonly policy?: PolicyLimits } = {},
+  options: {
+    readonly ecdsa?: boolean;
+    readonly policy?: PolicyLimits;
+    readonly settings?: NodeSettings;
+  } = {},
 ): Promise<Cluster> {
   const ecdsa = {
     primes: { target: 4 },
@@ -30,7 +34,7 @@ export async function startReducedCluster(
   };
   return startCluster({
     level: "reduced",
-    settings: options.ecdsa === true ? { ...settings, ...ecdsa } : settings,
+    settings: mergeSettings(settings, options.ecdsa === true ? ecdsa : {}, options.settings ?? {}),
     ...(options.policy === undefined ? {} : { policy: options.policy }),
   });
 }

@@ -88,26 +88,28 @@ class EtcdCoordination implements Coordination {
 
   put(key: string, value: string, options: { readonly ttlMs?: number } = {}): Promise<void> {
     return this.#ask(async () => {
-      const { ttlMs } = options;
-      if (ttlMs === undefined) await this.#keys.put(key).value(value).exec();
-      else {
-        const lease = this.#keys.lease(Math.ceil(ttlMs / 1_000), { autoKeepAlive: false });
-        await lease.put(key).value(value).exec();
-      }
+      const put = this.#keys.put(key).value(value);
+      await (options.ttlMs === undefined ? put : put.lease(await this.#lease(options.ttlMs))).exec();
     });
   }
 
   /** A swap whose answer was lost is tried again by the library and then fails; the nonce beside the entry tells whose swap took place. */
-  compareAndSwap(key: string, revision: number, value: string): Promise<boolean> {
+  compareAndSwap(
+    key: string,
+    revision: number,
+    value: string,
+    options: { readonly ttlMs?: number } = {},
+  ): Promise<boolean> {
     return this.#ask(async () => {
       const nonce = toHex(this.#modules.random.bytes(16));
-      const full = (keys: Namespace) => Buffer.concat([keys.prefix, Buffer.from(key)]);
+      const lease = options.ttlMs === undefined ? null : await this.#lease(options.ttlMs);
+      const put = (keys: Namespace, text: string) => {
+        const builder = this.#client.put(Buffer.concat([keys.prefix, Buffer.from(key)])).value(text);
+        return lease === null ? builder : builder.lease(lease);
+      };
       const { succeeded } = await this.#client
-        .if(full(this.#keys), "Mod", "==", revision)
-        .then(
-          this.#client.put(full(this.#keys)).value(value),
-          this.#client.put(full(this.#swaps)).value(nonce),
-        )
+        .if(Buffer.concat([this.#keys.prefix, Buffer.from(key)]), "Mod", "==", revision)
+        .then(put(this.#keys, value), put(this.#swaps, nonce))
         .commit();
       return succeeded || (await this.#swaps.get(key).string()) === nonce;
     });
@@ -137,22 +139,9 @@ class EtcdCoordination implements Coordination {
     const { signal } = options;
     if (signal?.aborted) return Promise.reject(signal.reason);
     return this.#ask(async () => {
-      const line = `/elections/${election}/`;
-      const term = new EtcdTerm(
-        this.#keys,
-        Math.max(2, Math.ceil(this.#options.termMs / 1_000)),
-        this.#modules.clock,
-      );
-      this.#terms.add(term);
-      term.lost.addEventListener("abort", () => this.#terms.delete(term));
-      try {
-        const place = await term.enter(this.#keys, line, "candidate");
-        await this.#untilFirst(line, place, AbortSignal.any([term.lost, ...(signal ? [signal] : [])]));
-        return term.leadership(place);
-      } catch (cause) {
-        term.resign().catch(this.#modules.report);
-        if (signal?.aborted) throw new Left(signal.reason);
-        throw cause;
+      for (;;) {
+        const leadership = await this.#standInLine(`/elections/${election}/`, signal);
+        if (leadership !== null) return leadership;
       }
     });
   }
@@ -165,6 +154,27 @@ class EtcdCoordination implements Coordination {
       ...[...this.#terms].map((term) => term.resign()),
     ]);
     this.#client.close();
+  }
+
+  /** Stands in line until it leads, or until etcd lost sight of this candidate: null. */
+  async #standInLine(line: string, signal: AbortSignal | undefined): Promise<Leadership | null> {
+    const { clock, report } = this.#modules;
+    const seconds = Math.max(2, Math.ceil(this.#options.termMs / 1_000));
+    const term = new EtcdTerm(this.#keys, seconds, clock);
+    this.#terms.add(term);
+    term.lost.addEventListener("abort", () => this.#terms.delete(term));
+    let place: number | null = null;
+    try {
+      place = await term.enter(this.#keys, line);
+      await this.#untilFirst(line, place, AbortSignal.any([term.lost, ...(signal ? [signal] : [])]));
+      return term.leadership(place);
+    } catch (cause) {
+      const lost = place !== null && term.lost.aborted;
+      term.resign().catch(report);
+      if (signal?.aborted) throw new Left(signal.reason);
+      if (lost && !this.#closing.signal.aborted) return null;
+      throw cause;
+    }
   }
 
   /** Waits until nobody stands in line before `place`. */
@@ -192,6 +202,11 @@ class EtcdCoordination implements Coordination {
       gone.removeEventListener("abort", onChange);
       watch.stop().catch(report);
     }
+  }
+
+  /** The id of a lease that nobody prolongs. */
+  #lease(ttlMs: number): Promise<string> {
+    return this.#client.lease(Math.ceil(ttlMs / 1_000), { autoKeepAlive: false }).grant();
   }
 
   async #ask<Answer>(question: () => Promise<Answer>): Promise<Answer> {

@@ -35,9 +35,9 @@ export class EtcdTerm {
    * Writes the candidate's entry.
    * @returns its place in line: the revision at which it was created
    */
-  async enter(keys: Namespace, election: string, name: string): Promise<number> {
+  async enter(keys: Namespace, election: string): Promise<number> {
     const key = `${election}${await this.#lease.grant()}`;
-    await this.#lease.put(key).value(name).exec();
+    await this.#lease.put(key).value("").exec();
     const { kvs } = await keys.get(key).exec();
     return Number(kvs[0]?.create_revision ?? Number.NaN);
   }
