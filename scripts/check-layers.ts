@@ -24,7 +24,7 @@ export const layers: Record<string, readonly string[]> = {
   client: ["core"],
   node: NODE,
   coordinator: NODE,
-  cli: ["client", "core", "bitcoin", "pki"],
+  cli: ["client", "core", "bitcoin", "consensus", "pki"],
   console: ["client", "core"],
   devnet: [...NODE, "node", "coordinator", "cli", "simulation"],
   // Storage and transport for their in-memory twins.

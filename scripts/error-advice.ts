@@ -49,6 +49,7 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "wrong-state": "Not possible in the present state. The message names the state.",
   "quorum-missing": "Too few nodes agree or can be reached. Bring nodes back.",
   "certificate-invalid": "A certificate does not prove what it must. The sender is at fault.",
+  "evidence-invalid": "The evidence does not prove what it says. Whoever made it could see that.",
   "grant-invalid": "A grant differs from what this node derives from the intent. The sender is at fault.",
   "grant-expired": "The grant's time is over. Make a new request.",
   "not-member": "Not a node of the manifest, or another than it says.",

@@ -3,6 +3,9 @@ import { bitcoinErrorReason } from "./bitcoin-error.ts";
 import { checkPsbt } from "./check-psbt.ts";
 import { parseDescriptor } from "./descriptor.ts";
 
+/** Protocol versions whose rules {@link psbtFault} applies. */
+export const psbtRuleVersions: readonly number[] = [1];
+
 /**
  * A fault of a spend's PSBT that no height of the chain and no index of the wallet could excuse, or null: the same answer everywhere and for
  * ever, so that whoever approved it can be held to account.

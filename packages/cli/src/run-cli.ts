@@ -7,6 +7,7 @@ import { addClusterCommands } from "./commands/cluster-commands.ts";
 import { addConfigCommands } from "./commands/config-commands.ts";
 import { addDkgCommands } from "./commands/dkg-commands.ts";
 import { addEventsCommand } from "./commands/events-command.ts";
+import { addEvidenceCommands } from "./commands/evidence-commands.ts";
 import { examples } from "./commands/examples.ts";
 import { addInitCommands } from "./commands/init-commands.ts";
 import { addKeyCommands } from "./commands/key-commands.ts";
@@ -85,6 +86,7 @@ export function createProgram(modules: CliModules): Command {
   addSessionCommands(program, context);
   addPolicyCommands(program, context);
   addAuditCommands(program, context);
+  addEvidenceCommands(program, context);
   addEventsCommand(program, context);
   addNodeCommands(program, context);
   addConfigCommands(program, context);

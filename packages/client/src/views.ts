@@ -156,6 +156,33 @@ export const nodeViewSchema = z.object({
 
 export const nodeListSchema = z.object({ nodes: z.array(nodeViewSchema) });
 
+export const banViewSchema = z.object({
+  node: nodeIndex,
+  violation: hex32Schema,
+  scope: z.enum(["local", "cluster"]).meta({
+    description: "cluster: proven to everybody; local: this node saw it and keeps the node out for itself",
+  }),
+  count: z.number().int().meta({ description: "1: for 24 hours; 2: for 7 days; 3 and more: for good" }),
+  from: timeSchema,
+  until: timeSchema.nullable().meta({ description: "null: for good" }),
+  liftedAt: timeSchema.nullable(),
+  inForce: z.boolean(),
+});
+export const banListSchema = z.object({ bans: z.array(banViewSchema) });
+
+export const violationViewSchema = z.object({
+  violation: hex32Schema,
+  node: nodeIndex,
+  type: z.string(),
+  subject: z.string().nullable().meta({ description: "Intent or session that it is about" }),
+  action: z.string(),
+  detectedAt: timeSchema,
+  evidence: z
+    .base64()
+    .nullable()
+    .meta({ description: "Canonical `Evidence`; null where only this node could see the fault" }),
+});
+
 export const clusterStatusSchema = z.object({
   cluster: hex32Schema,
   network: networkSchema,

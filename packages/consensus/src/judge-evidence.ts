@@ -28,7 +28,11 @@ export type Judgement =
   /** It proves nothing, and whoever handed it in could see that: the fault is the sender's. */
   | { readonly kind: "forged"; readonly reason: string }
   /** Another manifest or protocol version than this node can judge by: nobody is to blame. */
-  | { readonly kind: "unjudgeable"; readonly reason: string };
+  | {
+      readonly kind: "unjudgeable";
+      readonly code: "wrong-manifest" | "unsupported-version";
+      readonly reason: string;
+    };
 
 /** The manifest under which the fault is said to have happened. */
 export interface EvidenceRules {
@@ -43,7 +47,11 @@ export function judgeEvidence(
   verifiers: EvidenceVerifiers,
 ): Judgement {
   if (evidence.manifestHash !== rules.manifestHash)
-    return { kind: "unjudgeable", reason: `it is to be judged by manifest ${evidence.manifestHash}` };
+    return {
+      kind: "unjudgeable",
+      code: "wrong-manifest",
+      reason: `it is to be judged by another manifest: ${evidence.manifestHash}`,
+    };
   try {
     switch (evidence.type) {
       case "DoubleVote":
@@ -97,7 +105,11 @@ function judgeMinorityVote(
   if (wallet.record.wallet !== intent.wallet || !verifyWalletRecord(wallet, rules.manifest))
     return forged("the record is not that of the intent's wallet, signed by all nodes");
   if (!verifiers.protocolVersions.includes(intent.protocolVersion))
-    return { kind: "unjudgeable", reason: "the intent is of a protocol version that is not known here" };
+    return {
+      kind: "unjudgeable",
+      code: "unsupported-version",
+      reason: "the intent is of a protocol version whose rules are not known here",
+    };
   if (verifiers.intentFault(intent, wallet.record) !== null) return proven;
   return forged("the approved intent has no static fault");
 }

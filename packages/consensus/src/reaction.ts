@@ -74,6 +74,7 @@ const onError: Readonly<Record<ErrorCode, Reaction>> = {
   "wrong-state": reject,
   "quorum-missing": retryLoudly,
   "certificate-invalid": penalise,
+  "evidence-invalid": penalise,
   "grant-invalid": penalise,
   "grant-expired": reject,
   "not-member": penalise,

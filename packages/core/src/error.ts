@@ -48,6 +48,7 @@ export const errorCodes = {
   // The cluster
   "quorum-missing": { http: 503, exit: 75 },
   "certificate-invalid": { http: 422, exit: 1 },
+  "evidence-invalid": { http: 422, exit: 1 },
   "grant-invalid": { http: 422, exit: 1 },
   "grant-expired": { http: 422, exit: 1 },
   "not-member": { http: 403, exit: 77 },

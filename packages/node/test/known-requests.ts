@@ -8,6 +8,7 @@ export interface KnownIds {
   readonly txid: string;
   readonly keyId: string;
   readonly session: string;
+  readonly violation: string;
   /** Of a token. */
   readonly hash: string;
 }
@@ -30,6 +31,7 @@ export function requestOf(
     .replace(":request", known.txid)
     .replace(":keyId", known.keyId)
     .replace(":session", known.session)
+    .replace(":violation", known.violation)
     .replace(":hash", known.hash);
   switch (name) {
     case "createTransaction":
@@ -55,9 +57,22 @@ export function requestOf(
 /** Makes a spend, a key, a session and a token to ask for. */
 export async function knownIds(rest: RestFixture): Promise<KnownIds> {
   const session = "5e".repeat(32);
+  const violation = "b1".repeat(32);
   const row = await rest.node.submit(rest.spendRequest(), null);
   const key = await rest.call("POST", "/api/v1/keys", { body: rest.signedKeygen() });
   await rest.store.commit([
+    {
+      write: "violation",
+      row: {
+        id: violation as never,
+        node: nodeIndexSchema.parse(2),
+        type: "Timeout",
+        subject: session,
+        evidence: new Uint8Array(),
+        action: "exclude",
+        detectedAt: row.createdAt,
+      },
+    },
     {
       write: "session",
       row: {
@@ -76,5 +91,5 @@ export async function knownIds(rest: RestFixture): Promise<KnownIds> {
     },
   ]);
   const token = await rest.call("POST", "/api/v1/tokens", { body: newToken() });
-  return { txid: row.txid, keyId: String(key.json.keyId), session, hash: String(token.json.hash) };
+  return { txid: row.txid, keyId: String(key.json.keyId), session, violation, hash: String(token.json.hash) };
 }

@@ -1,4 +1,4 @@
-import { psbtFault } from "@cairn/bitcoin";
+import { psbtFault, psbtRuleVersions } from "@cairn/bitcoin";
 import {
   accusedBy,
   type BanLedger,
@@ -49,7 +49,6 @@ export interface BanDeskOptions {
   readonly me: NodeIndex;
   readonly manifest: Manifest;
   readonly manifestHash: ManifestHash;
-  readonly protocolVersions: readonly number[];
 }
 
 export interface BanDeskModules {
@@ -94,7 +93,7 @@ export class BanDesk {
     this.#options = options;
     this.#modules = modules;
     this.#verifiers = {
-      protocolVersions: options.protocolVersions,
+      protocolVersions: psbtRuleVersions,
       intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
     };
   }

@@ -83,7 +83,7 @@ export class NodeRuntime {
       this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
     this.wallets = new WalletBook({ chain, clock });
     this.bans = new BanDesk(
-      { me, manifest, manifestHash: hash, protocolVersions },
+      { me, manifest, manifestHash: hash },
       {
         loop,
         store,

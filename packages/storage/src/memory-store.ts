@@ -333,12 +333,15 @@ class MemoryStore implements NodeStore {
   }
 
   async violations(query: {
+    readonly id?: HashHex;
     readonly node?: NodeIndex;
     readonly limit: number;
   }): Promise<readonly ViolationRow[]> {
     return this.#read((tables) => {
       const found = [...tables.violations.values()].filter(
-        (row) => query.node === undefined || row.node === query.node,
+        (row) =>
+          (query.id === undefined || row.id === query.id) &&
+          (query.node === undefined || row.node === query.node),
       );
       return sorted(found, (row) => [row.detectedAt, row.id])
         .reverse()

@@ -836,7 +836,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
       });
     });
 
-    test("violations are found by node, newest first; a ban is one a violation and changes when it is lifted", async () => {
+    test("violations are found by id and by node, newest first; a ban is one a violation and changes when it is lifted", async () => {
       await withStore(async (store) => {
         const violation = (name: string, of: number, time: number) => ({
           id: hash(name),
@@ -866,6 +866,10 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.deepEqual(
           (await store.violations({ limit: 2 })).map((row) => row.id),
           [hash("c"), hash("b")],
+        );
+        assert.deepEqual(
+          (await store.violations({ id: hash("b"), limit: 9 })).map((row) => row.id),
+          [hash("b")],
         );
         assert.deepEqual(
           (await store.violations({ node: node(2), limit: 9 })).map((row) => row.id),

@@ -3,6 +3,7 @@ import { CairnError, isCairnError, manifestFingerprint, manifestHash } from "@ca
 import type { Command } from "commander";
 import type { CliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
+import { addBansCommands } from "./bans-commands.ts";
 import { examples } from "./examples.ts";
 
 type Answer =
@@ -11,7 +12,7 @@ type Answer =
 
 /** `cairn cluster`: nodes and what they agree on. */
 export function addClusterCommands(program: Command, context: CommandContext): void {
-  const cluster = program.command("cluster").description("the cluster: status, nodes, manifest");
+  const cluster = program.command("cluster").description("the cluster: status, nodes, manifest, bans");
 
   cluster
     .command("status")
@@ -151,8 +152,9 @@ export function addClusterCommands(program: Command, context: CommandContext): v
         );
       });
     });
-}
 
+  addBansCommands(cluster, context);
+}
 function agrees(status: ClusterStatus, config: CliConfig): boolean {
   return status.cluster === config.cluster && status.manifest.hash === config.manifest;
 }

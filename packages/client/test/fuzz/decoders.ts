@@ -242,6 +242,35 @@ const calls: {
       ],
     },
   },
+  listBans: {
+    input: {},
+    sample: {
+      bans: [
+        {
+          node: 5,
+          violation: hex("f"),
+          scope: "cluster",
+          count: 3,
+          from: at,
+          until: null,
+          liftedAt: at,
+          inForce: false,
+        },
+      ],
+    },
+  },
+  getViolation: {
+    input: { params: { violation: hex("f") } },
+    sample: {
+      violation: hex("f"),
+      node: 5,
+      type: "DoubleVote",
+      subject: hex("a"),
+      action: "ban",
+      detectedAt: at,
+      evidence: "oWFhAQ==",
+    },
+  },
   getManifest: { input: {}, sample: { hash: hex("e"), sequence: 0, signedManifest: "oWFhAQ==" } },
   createKey: { input: { body: keygenRequest }, sample: key },
   listKeys: { input: { query: { status: "active" } }, sample: { keys: [key] } },

@@ -88,7 +88,11 @@ export interface NodeStore {
   }): Promise<readonly OutboxRow[]>;
 
   /** Newest first. */
-  violations(query: { readonly node?: NodeIndex; readonly limit: number }): Promise<readonly ViolationRow[]>;
+  violations(query: {
+    readonly id?: HashHex;
+    readonly node?: NodeIndex;
+    readonly limit: number;
+  }): Promise<readonly ViolationRow[]>;
   /** All that ever were, oldest first: also those that ended or were lifted. */
   bans(): Promise<readonly BanRow[]>;
   nodeStatuses(): Promise<readonly NodeStatusRow[]>;

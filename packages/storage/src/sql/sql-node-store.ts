@@ -323,13 +323,16 @@ export class SqlNodeStore implements NodeStore {
   }
 
   violations({
+    id,
     node,
     limit,
   }: {
+    readonly id?: HashHex;
     readonly node?: NodeIndex;
     readonly limit: number;
   }): Promise<readonly ViolationRow[]> {
     let query = queries.selectFrom("byzantine_violations").selectAll();
+    if (id !== undefined) query = query.where("id", "=", id);
     if (node !== undefined) query = query.where("node_id", "=", node);
     return this.#all(
       shapes.violationRow,

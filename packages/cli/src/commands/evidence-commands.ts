@@ -1,0 +1,84 @@
+import { readFile } from "node:fs/promises";
+import { offenceId, subjectOf } from "@cairn/consensus";
+import {
+  decodeCanonical,
+  type Manifest,
+  manifestFingerprint,
+  manifestHash,
+  signedManifestSchema,
+} from "@cairn/core";
+import type { Command } from "commander";
+import type { CommandContext } from "../command-context.ts";
+import { fileFailure } from "../file-failure.ts";
+import { judgeOffline, type Proof } from "../judge-offline.ts";
+import { examples } from "./examples.ts";
+
+/** `cairn evidence`: proofs of nodes' faults, judged without asking anybody. */
+export function addEvidenceCommands(program: Command, context: CommandContext): void {
+  const evidence = program.command("evidence").description("proofs of nodes' faults: verify");
+  evidence
+    .command("verify")
+    .argument("<file>", "evidence, as `cairn cluster bans explain --export` writes it")
+    .description("judges evidence offline: exit code 0 if it proves what it says, 1 if it proves nothing")
+    .requiredOption("--manifest <file>", "the manifest that the evidence names, e.g. manifest.cbor of a node")
+    .addHelpText(
+      "after",
+      examples(
+        "cairn evidence verify double-vote.evidence --manifest manifest.cbor",
+        "cairn evidence verify double-vote.evidence --manifest manifest.cbor --json",
+      ),
+    )
+    .action(async (file: string, options: { manifest: string }) => {
+      const { manifest } = decodeCanonical(signedManifestSchema, await read(options.manifest));
+      const hash = manifestHash(manifest);
+      const proof = judgeOffline(await read(file), { manifest, manifestHash: hash });
+      const { output } = context;
+      output.answer({ verdict: "proven", ...proofView(proof, manifest) }, () => {
+        output.facts(proofFacts(proof, manifest));
+        output.note(
+          `\nProven to whoever trusts the manifest ${manifestFingerprint(hash)}: compare it with the operators.`,
+        );
+      });
+    });
+}
+
+/** A proof as programs read it. */
+export function proofView({ evidence, type, node }: Proof, manifest: Manifest) {
+  return {
+    type,
+    node,
+    name: manifest.members.find(({ index }) => index === node)?.name ?? null,
+    violation: offenceId(evidence),
+    subject: subjectOf(evidence),
+    cluster: manifest.cluster,
+    manifest: evidence.manifestHash,
+  };
+}
+
+/** A proof as people read it. */
+export function proofFacts(proof: Proof, manifest: Manifest): readonly (readonly [string, string])[] {
+  const view = proofView(proof, manifest);
+  return [
+    ["proven", `node ${view.node} (${view.name ?? "?"}): ${meanings[proof.evidence.type]}`],
+    ["type", view.type],
+    ["violation", view.violation],
+    ...(view.subject === null ? [] : [["about", view.subject] as const]),
+    ["cluster", view.cluster],
+  ];
+}
+
+const meanings: Record<Proof["evidence"]["type"], string> = {
+  DoubleVote: "it signed two different votes for one intent and round",
+  MinorityVote: "it approved an intent that every honest node finds faulty",
+  Equivocation: "it signed two different broadcasts of one round of a protocol",
+  InvalidPartial: "it signed a partial signature that fails against the public data that it signed before",
+  FalseAccusation: "it signed an accusation whose evidence proves nothing",
+};
+
+async function read(path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw fileFailure(cause, path);
+  }
+}
