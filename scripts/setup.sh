@@ -36,6 +36,8 @@ works cc --version && works c++ --version && works make --version || debian="$de
 works m4 --version || debian="$debian m4"
 have diff || debian="$debian diffutils"
 have git || debian="$debian git"
+# A pseudo-terminal for the tests of what asks a person.
+have script || debian="$debian bsdutils"
 
 # --- Node and npm ------------------------------------------------------------------------------------------------
 node_ok=""
@@ -78,13 +80,13 @@ if [ -n "$debian" ]; then
   elif [ "$(uname -s)" = Darwin ]; then
     lack "the command line developer tools (cc, c++, make, m4, diff, git)" "xcode-select --install"
   elif have dnf; then
-    lack "a C and C++ compiler, make, m4, diff, git" "sudo dnf install -y gcc gcc-c++ make m4 diffutils git"
+    lack "a C and C++ compiler, make, m4, diff, git, script" "sudo dnf install -y gcc gcc-c++ make m4 diffutils git util-linux-script"
   elif have pacman; then
-    lack "a C and C++ compiler, make, m4, diff, git" "sudo pacman -S --needed base-devel git"
+    lack "a C and C++ compiler, make, m4, diff, git, script" "sudo pacman -S --needed base-devel git util-linux"
   elif have apk; then
-    lack "a C and C++ compiler, make, m4, diff, git" "apk add build-base m4 diffutils git linux-headers"
+    lack "a C and C++ compiler, make, m4, diff, git, script" "apk add build-base m4 diffutils git linux-headers util-linux-misc"
   else
-    lack "a C and C++ compiler, make, m4, diff, git" "install them with this system's package manager"
+    lack "a C and C++ compiler, make, m4, diff, git, script (util-linux)" "install them with this system's package manager"
   fi
 fi
 if [ -n "$missing" ]; then

@@ -27,6 +27,7 @@ const complete: Record<string, string> = {
   "c++": ":",
   make: ":",
   m4: ":",
+  script: ":",
   diff: ":",
   git: ":",
   id: "echo 0",
