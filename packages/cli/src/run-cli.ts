@@ -5,6 +5,7 @@ import { CommandContext } from "./command-context.ts";
 import { addAuditCommands } from "./commands/audit-commands.ts";
 import { addClusterCommands } from "./commands/cluster-commands.ts";
 import { addConfigCommands } from "./commands/config-commands.ts";
+import { addDbCommands } from "./commands/db-commands.ts";
 import { addDkgCommands } from "./commands/dkg-commands.ts";
 import { addEventsCommand } from "./commands/events-command.ts";
 import { addEvidenceCommands } from "./commands/evidence-commands.ts";
@@ -89,6 +90,7 @@ export function createProgram(modules: CliModules): Command {
   addEvidenceCommands(program, context);
   addEventsCommand(program, context);
   addNodeCommands(program, context);
+  addDbCommands(program, context);
   addConfigCommands(program, context);
   return program;
 }

@@ -190,6 +190,31 @@ test("node start runs the real daemon, whose exit code is the command's", async 
   assert.ok((ran.stdout + ran.stderr).includes(none));
 });
 
+test("db hands a stopped node's configuration to the program that moves databases", async () => {
+  const ran: (readonly string[])[] = [];
+  const runDaemon = async (file: string, args: readonly string[]) => {
+    assert.match(await readFile(file, "utf8"), /DatabaseMover/);
+    ran.push(args);
+    return 0;
+  };
+  const config = ["--config", "a.toml"];
+  for (const words of [
+    ["status"],
+    ["migrate", "--to", "sqlite:b.db", "--password-file", "p"],
+    ["export", "--out", "e"],
+    ["import", "--in", "e"],
+  ]) {
+    const { exit, stderr } = await runCairn(["--json", "db", ...words, ...config], {}, { runDaemon });
+    assert.equal(exit, 0, stderr);
+  }
+  assert.deepEqual(ran, [
+    ["status", ...config, "--json"],
+    ["migrate", ...config, "--to", "sqlite:b.db", "--to-password-file", "p", "--json"],
+    ["export", ...config, "--file", "e", "--json"],
+    ["import", ...config, "--file", "e", "--json"],
+  ]);
+});
+
 test("node start hands the configuration to the daemon and ends with its exit code", async () => {
   const ran: (readonly string[])[] = [];
   const runDaemon = async (file: string, args: readonly string[]) => {

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
-import { CairnError, type ClusterId, type NodeIndex } from "@cairn/core";
+import { CairnError, type ClusterId, type Ed25519PublicKey, type NodeIndex } from "@cairn/core";
 import { z } from "zod";
+import { auditRow } from "./sql/row-schemas.ts";
 import type { SqlExecutor, SqlRow, SqlStatement, SqlValue } from "./sql/sql-executor.ts";
 import { IMPORTING, MOVED } from "./sql/store-marks.ts";
 import { migrations } from "./sqlite/migrations.ts";
+import { type AuditVerdict, verifyAuditLog } from "./verify-audit-log.ts";
 
 /** One row of one table, of any database: the columns that the port's tables have, and no others. */
 export interface TableRow {
@@ -78,25 +80,59 @@ class Tally {
 
 /** All rows, page by page, without the marks of moves. */
 export async function* readRows(database: SqlExecutor): AsyncGenerator<TableRow> {
-  for (const { name, columns, key } of portTables()) {
-    const list = (names: readonly string[]) => names.map((column) => `"${column}"`).join(", ");
-    let after: readonly SqlValue[] | null = null;
-    for (;;) {
-      const where: string =
-        after === null ? "" : ` where (${list(key)}) > (${key.map(() => "?").join(", ")})`;
-      const rows: readonly SqlRow[] = await database.query({
-        sql: `select ${list(columns)} from "${name}"${where} order by ${list(key)} limit ${PAGE}`,
-        parameters: after ?? [],
-      });
-      for (const found of rows) {
-        const row: Record<string, SqlValue> = {};
-        for (const column of columns) row[column] = valueSchema.parse(found[column]);
-        if (name !== "meta" || (row.key !== MOVED && row.key !== IMPORTING)) yield { table: name, row };
-        after = key.map((column) => row[column] ?? null);
+  for (const table of portTables()) {
+    for await (const page of readPages(database, table)) {
+      for (const row of page) {
+        if (table.name === "meta" && (row.key === MOVED || row.key === IMPORTING)) continue;
+        yield { table: table.name, row };
       }
-      if (rows.length < PAGE) break;
     }
   }
+}
+
+async function* readPages(
+  database: SqlExecutor,
+  { name, columns, key }: Table,
+): AsyncGenerator<readonly TableRow["row"][]> {
+  const list = (names: readonly string[]) => names.map((column) => `"${column}"`).join(", ");
+  let after: readonly SqlValue[] | null = null;
+  for (;;) {
+    const where: string = after === null ? "" : ` where (${list(key)}) > (${key.map(() => "?").join(", ")})`;
+    const found: readonly SqlRow[] = await database.query({
+      sql: `select ${list(columns)} from "${name}"${where} order by ${list(key)} limit ${PAGE}`,
+      parameters: after ?? [],
+    });
+    const rows = found.map((row) =>
+      Object.fromEntries(columns.map((column) => [column, valueSchema.parse(row[column])])),
+    );
+    const last = rows.at(-1);
+    if (last !== undefined) yield rows;
+    if (last === undefined || rows.length < PAGE) return;
+    after = key.map((column) => last[column] ?? null);
+  }
+}
+
+/** Judges the audit log of a database, which may be longer than memory. `expected` is of its node. */
+export async function verifyAuditOf(
+  database: SqlExecutor,
+  expected: {
+    readonly cluster: ClusterId;
+    readonly node: NodeIndex;
+    readonly publicKey: Ed25519PublicKey;
+  },
+): Promise<AuditVerdict> {
+  let verdict = verifyAuditLog([], expected);
+  const table = portTables().find(({ name }) => name === "audit_log");
+  if (table === undefined) return verdict;
+  for await (const page of readPages(database, table)) {
+    if (!verdict.ok) break;
+    const after = { seq: verdict.length - 1, hash: verdict.head };
+    verdict = verifyAuditLog(
+      page.map((row) => auditRow.parse(row)),
+      { ...expected, after },
+    );
+  }
+  return verdict;
 }
 
 export async function holdingsOf(database: SqlExecutor): Promise<Holdings> {

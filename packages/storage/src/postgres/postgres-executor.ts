@@ -190,8 +190,14 @@ export class PostgresExecutor implements SqlExecutor {
     await this.#working;
     const client = this.#client;
     this.#client = null;
-    if (client !== null) await endClient(client);
-    await this.#readers.end();
+    // Idle connections do not keep the process alive; their end does.
+    const held = setInterval(() => {}, 60_000);
+    try {
+      if (client !== null) await endClient(client);
+      await this.#readers.end();
+    } finally {
+      clearInterval(held);
+    }
   }
 
   #enqueue(statements: readonly SqlStatement[]): Promise<readonly SqlRow[]> {
