@@ -32,7 +32,8 @@ async function contentOf(path: string, name: string, dir: string): Promise<strin
   }
   if (name !== "manifest.cbor") return "";
   const { manifest } = decodeCanonical(signedManifestSchema, bytes);
-  const { network, threshold, members, policy, policyVersion, modes, unsignedRequests, protocolVersions } = manifest;
+  const { network, threshold, members, policy, policyVersion, modes, unsignedRequests, protocolVersions } =
+    manifest;
   return JSON.stringify({
     network,
     threshold,
