@@ -99,7 +99,7 @@ export class DatabaseMover {
   }
 
   /** Writes the configured database into a new file, mode 0600, and keeps nodes from starting on it from then on. */
-  export(file: string): Promise<DatabaseFacts> {
+  exportTo(file: string): Promise<DatabaseFacts> {
     const { url } = this.#loaded.config.storage;
     return this.#with(url, this.#loaded, async (database) => {
       const facts = await this.#judge(database, url);
@@ -110,7 +110,7 @@ export class DatabaseMover {
   }
 
   /** Reads an export into the configured database, which must be empty. */
-  import(file: string): Promise<DatabaseFacts> {
+  importFrom(file: string): Promise<DatabaseFacts> {
     const { url } = this.#loaded.config.storage;
     return this.#with(url, this.#loaded, async (database) => {
       await fillDatabase(database, importRows(readLines(file), this.#owner));

@@ -31,9 +31,9 @@ async function main(words: readonly string[]): Promise<void> {
       case "migrate":
         return mover.migrate(needed("to"), values["to-password-file"] ?? null);
       case "export":
-        return mover.export(needed("file"));
+        return mover.exportTo(needed("file"));
       case "import":
-        return mover.import(needed("file"));
+        return mover.importFrom(needed("file"));
       default:
         throw new CairnError("malformed", "say status, migrate, export or import");
     }
