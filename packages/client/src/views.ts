@@ -1,4 +1,10 @@
-import { networkSchema, protocolSchema, signatureHexSchema, transactionStates } from "@cairn/core";
+import {
+  changeStates,
+  networkSchema,
+  protocolSchema,
+  signatureHexSchema,
+  transactionStates,
+} from "@cairn/core";
 import { z } from "zod";
 import { hex32Schema, satsTextSchema, spendRequestTextSchema, timeSchema } from "./json.ts";
 import { roleSchema } from "./role.ts";
@@ -209,6 +215,31 @@ export const manifestViewSchema = z.object({
   signedManifest: z.base64(),
 });
 
+/** How the manifest in force came about: whoever holds one link verifies those after it. */
+export const historyViewSchema = z.object({
+  genesis: z.base64().meta({ description: "Canonical `SignedManifest` that all operators signed" }),
+  policy: z.base64().meta({ description: "Canonical `Policy` that the genesis pins" }),
+  commits: z.array(z.base64()).meta({ description: "Canonical `ChangeCommit`s, each of its predecessor" }),
+});
+
+export const proposalViewSchema = z.object({
+  proposal: hex32Schema,
+  type: z.enum(["manifest", "ban-lift", "refresh"]),
+  state: z.enum(changeStates),
+  manifestHash: hex32Schema.meta({ description: "The manifest that it changes" }),
+  operator: hex32Schema.meta({ description: "Key of the operator who proposed it" }),
+  createdAt: timeSchema,
+  expiry: timeSchema,
+  firstSeenAt: timeSchema.meta({ description: "When this node first saw it" }),
+  effectiveAt: timeSchema.nullable().meta({
+    description: "When it takes effect at this node, or took it; null before a quorum has approved",
+  }),
+  needed: z.number().int().meta({ description: "Nodes whose approvals it takes" }),
+  votes: z.array(z.object({ node: nodeIndex, approve: z.boolean(), reason: z.string().nullable() })),
+  body: z.base64().meta({ description: "Canonical `SignedChangeProposal`" }),
+});
+export const proposalListSchema = z.object({ proposals: z.array(proposalViewSchema) });
+
 export const keyViewSchema = z.object({
   keyId: hex32Schema,
   protocol: protocolSchema,
@@ -309,7 +340,17 @@ export const tokenListSchema = z.object({ tokens: z.array(tokenViewSchema) });
 export const eventSchema = z.object({
   id: z.number().int(),
   at: timeSchema,
-  type: z.enum(["transaction", "key", "session", "peer", "violation", "ban", "presignatures", "primes"]),
+  type: z.enum([
+    "transaction",
+    "key",
+    "session",
+    "peer",
+    "violation",
+    "ban",
+    "change",
+    "presignatures",
+    "primes",
+  ]),
   subject: z.string(),
   state: z.string(),
   data: z.record(z.string(), z.unknown()),
@@ -330,4 +371,6 @@ export type PresignatureStatus = z.output<typeof presignatureStatusSchema>;
 export type SessionView = z.output<typeof sessionViewSchema>;
 export type TokenView = z.output<typeof tokenViewSchema>;
 export type PolicyCheck = z.output<typeof policyCheckSchema>;
+export type HistoryView = z.output<typeof historyViewSchema>;
+export type ProposalView = z.output<typeof proposalViewSchema>;
 export type CairnEvent = z.output<typeof eventSchema>;

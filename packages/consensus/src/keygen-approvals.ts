@@ -55,7 +55,11 @@ export function checkKeygenRequest(signed: SignedKeygenRequest, context: KeygenC
     throw new CairnError("wrong-cluster", "the keygen request is for another cluster");
   }
   if (body.manifest !== context.manifestHash) {
-    throw new CairnError("wrong-manifest", "the keygen request names another manifest than the one in force");
+    throw new CairnError(
+      "wrong-manifest",
+      "the keygen request names another manifest than the one in force; start another",
+      { named: body.manifest, inForce: context.manifestHash },
+    );
   }
   const operates = manifest.members.some((member) => member.operator === body.operator);
   if (!operates || !verifySigned("cairn/keygen-request/v1", signed, body.operator)) {

@@ -16,9 +16,10 @@ import type { SpendFactsCache } from "./spend-facts-cache.ts";
 /** What handlers know and use. */
 export interface ApiModules {
   readonly me: NodeIndex;
+  /** In force now: read it at each use, since operators may change it. */
   readonly manifest: Manifest;
   readonly manifestHash: ManifestHash;
-  readonly signedManifest: SignedManifest;
+  readonly genesis: SignedManifest;
   readonly protocolVersions: readonly number[];
   readonly version: string;
   /** This node's own, raised at every restore. */

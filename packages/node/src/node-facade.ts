@@ -16,7 +16,7 @@ import type {
   WalletId,
 } from "@cairn/core";
 import type { PolicyVerdict } from "@cairn/policy";
-import type { ApprovalStanding, KeyProgress } from "@cairn/runtime";
+import type { ApprovalStanding, ChangeDesk, KeyProgress, ManifestBook } from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
 export interface NodeFacade {
@@ -46,6 +46,8 @@ export interface NodeFacade {
     generate(keyId: KeyId, count: number): Promise<number>;
   };
   readonly bans: { bans(): readonly BanRow[] };
+  readonly manifests: Pick<ManifestBook, "chain">;
+  readonly changes: Pick<ChangeDesk, "list" | "get" | "propose" | "sign" | "refuse">;
   readonly chain: { readonly tipHeight: number | null };
 }
 

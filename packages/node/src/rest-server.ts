@@ -33,6 +33,7 @@ import { clusterHandlers } from "./routes/cluster-handlers.ts";
 import { keyHandlers } from "./routes/key-handlers.ts";
 import { policyHandlers } from "./routes/policy-handlers.ts";
 import { presignatureHandlers } from "./routes/presignature-handlers.ts";
+import { proposalHandlers } from "./routes/proposal-handlers.ts";
 import { sessionHandlers } from "./routes/session-handlers.ts";
 import { tokenHandlers } from "./routes/token-handlers.ts";
 import { transactionHandlers } from "./routes/transaction-handlers.ts";
@@ -213,6 +214,7 @@ function handlersOf(api: ApiModules): Omit<Handlers, keyof ReturnType<typeof tok
     ...presignatureHandlers(api),
     ...sessionHandlers(api),
     ...policyHandlers(api),
+    ...proposalHandlers(api),
     ...banHandlers(api),
     ...auditHandlers(api),
   };

@@ -12,6 +12,7 @@ import { type Intent, intentHash } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
+  type Courier,
   encodeCanonical,
   fromHex,
   type KeyId,
@@ -21,6 +22,7 @@ import {
   type NodeIndex,
   type NodeStore,
   nodeIndexSchema,
+  type PeerMessage,
   type PeerStatus,
   publicPackageHash,
   type SignatureHex,
@@ -28,6 +30,7 @@ import {
   type SignedSpendApproval,
   type SignedWalletRecord,
   type SpendRequest,
+  type StoreWrite,
   satsSchema,
   spendRequestHash,
   type TransactionRow,
@@ -38,7 +41,14 @@ import {
   walletIdOf,
 } from "@cairn/core";
 import { evaluate } from "@cairn/policy";
-import { type KeyProgress, type NodeEvent, writeMetadata } from "@cairn/runtime";
+import {
+  ChangeDesk,
+  type KeyProgress,
+  Loop,
+  ManifestBook,
+  type NodeEvent,
+  writeMetadata,
+} from "@cairn/runtime";
 import type { FacadeWallet, KeyStock, NodeFacade } from "../src/index.ts";
 import type { TestCluster } from "./node-folder.ts";
 
@@ -64,8 +74,62 @@ export class FakeNode implements NodeFacade {
   peersNow: PeerStatus[] = [];
   stock: KeyStock[] = [];
   readonly chain = { tipHeight: 101 };
+  readonly manifests: ManifestBook;
+  readonly changes: NodeFacade["changes"];
 
-  constructor(cluster: TestCluster, modules: { readonly store: NodeStore; readonly clock: Clock }) {
+  /** Its book and desk of changes are real, but nothing leaves them. */
+  static async open(
+    cluster: TestCluster,
+    modules: { readonly store: NodeStore; readonly clock: Clock },
+  ): Promise<FakeNode> {
+    return new FakeNode(cluster, modules, await ManifestBook.open(cluster, modules.store));
+  }
+
+  private constructor(
+    cluster: TestCluster,
+    modules: { readonly store: NodeStore; readonly clock: Clock },
+    book: ManifestBook,
+  ) {
+    const [signer] = cluster.identities;
+    if (signer === undefined) throw new RangeError("the cluster has no node");
+    const report = (cause: unknown) => {
+      throw cause;
+    };
+    const courier = {
+      posting: (to: NodeIndex, id: string, { kind, payload }: PeerMessage): StoreWrite => ({
+        write: "outbox",
+        row: { to, id, kind, message: payload, createdAt: modules.clock.now() },
+      }),
+      kick: () => {},
+    } as unknown as Courier;
+    const audit = { entries: () => [], committed: () => {}, discarded: () => {} };
+    this.manifests = book;
+    const desk = new ChangeDesk(
+      { me: nodeIndexSchema.parse(1), clockSkewMs: 30_000 },
+      {
+        ...modules,
+        loop: new Loop({ store: modules.store, courier, audit, report }),
+        signer,
+        book,
+        liftBans: () => {},
+        inForce: () => {},
+        changed: () => {},
+        report,
+      },
+    );
+    const unrefused =
+      <Arguments extends readonly unknown[], Answer>(run: (...given: Arguments) => Answer) =>
+      (...given: Arguments): Answer => {
+        this.#refuse();
+        return run(...given);
+      };
+    this.changes = {
+      list: () => desk.list(),
+      get: (proposal) => desk.get(proposal),
+      propose: unrefused((signed) => desk.propose(signed)),
+      sign: unrefused((proposal, signature) => desk.sign(proposal, signature)),
+      refuse: unrefused((proposal) => desk.refuse(proposal)),
+    };
     this.#cluster = cluster;
     this.#store = modules.store;
     this.#clock = modules.clock;

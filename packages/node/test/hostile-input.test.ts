@@ -121,7 +121,7 @@ test("bodies that are any text or any bytes are refused", async () => {
       ),
       async ([name, route], body) => {
         const { path } = requestOf(rest, name, known);
-        if (path.includes("/revoke")) return;
+        if (route.body === undefined) return;
         const answer = await rest.call(route.method, path, { body });
         assertProper(answer, `${name} ${JSON.stringify(body.slice(0, 200))}`);
         assert.ok(answer.status >= 400, `${name} took ${JSON.stringify(body.slice(0, 200))}`);

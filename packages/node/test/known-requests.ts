@@ -9,6 +9,10 @@ export interface KnownIds {
   readonly keyId: string;
   readonly session: string;
   readonly violation: string;
+  /** A proposal, its operator's signature on the change, and another proposal that nobody has signed. */
+  readonly proposal: string;
+  readonly signature: string;
+  readonly unsigned: string;
   /** Of a token. */
   readonly hash: string;
 }
@@ -32,6 +36,7 @@ export function requestOf(
     .replace(":keyId", known.keyId)
     .replace(":session", known.session)
     .replace(":violation", known.violation)
+    .replace(":proposal", name === "refuseProposal" ? known.unsigned : known.proposal)
     .replace(":hash", known.hash);
   switch (name) {
     case "createTransaction":
@@ -40,6 +45,10 @@ export function requestOf(
       return { path, body: rest.signedApproval() };
     case "createKey":
       return { path, body: rest.signedKeygen() };
+    case "createProposal":
+      return { path, body: { proposal: rest.proposal().proposal } };
+    case "signProposal":
+      return { path, body: { signature: known.signature } };
     case "createToken":
       return { path, body: newToken() };
     case "generatePresignatures":
@@ -91,5 +100,19 @@ export async function knownIds(rest: RestFixture): Promise<KnownIds> {
     },
   ]);
   const token = await rest.call("POST", "/api/v1/tokens", { body: newToken() });
-  return { txid: row.txid, keyId: String(key.json.keyId), session, violation, hash: String(token.json.hash) };
+  const { signature, ...body } = rest.proposal();
+  const [proposal, unsigned] = [
+    await rest.call("POST", "/api/v1/proposals", { body }),
+    await rest.call("POST", "/api/v1/proposals", { body: { proposal: rest.proposal(999n).proposal } }),
+  ].map(({ json }) => String(json.proposal));
+  return {
+    txid: row.txid,
+    keyId: String(key.json.keyId),
+    session,
+    violation,
+    hash: String(token.json.hash),
+    proposal: proposal ?? "",
+    signature,
+    unsigned: unsigned ?? "",
+  };
 }

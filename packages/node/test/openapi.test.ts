@@ -179,6 +179,9 @@ const special: Readonly<Record<string, ErrorCode>> = {
   "getBalance 503": "chain-unavailable",
   "getAddress 503": "chain-unavailable",
   "createKey 422": "expired",
+  "createProposal 422": "expired",
+  "signProposal 409": "wrong-state",
+  "refuseProposal 409": "wrong-state",
   "generatePresignatures 404": "not-found",
 };
 

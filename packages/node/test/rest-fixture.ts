@@ -2,18 +2,25 @@ import { randomBytes } from "node:crypto";
 import { deriveKey, parseDescriptor } from "@cairn/bitcoin";
 import { type Role, spendRequestToJson } from "@cairn/client";
 import {
+  type Change,
+  encodeCanonical,
   type KeygenRequest,
   manifestHash,
   nodeIndexSchema,
+  type Policy,
+  policyHash,
   type SignedSpendApproval,
   type SpendApproval,
   type SpendRequest,
   satsSchema,
   signBody,
+  signChange,
+  signChangeProposal,
   signSpendApproval,
   spendRequestHash,
   systemClock,
   systemRandom,
+  type UnixMs,
 } from "@cairn/core";
 import { type MemoryDisk, openMemoryStore } from "@cairn/storage";
 import type { ApiModules } from "../src/api-modules.ts";
@@ -67,7 +74,7 @@ export class RestFixture {
   static async start(options: RestFixtureOptions = {}): Promise<RestFixture> {
     const cluster = options.cluster ?? testCluster();
     const store = openMemoryStore(options.disk === undefined ? {} : { disk: options.disk });
-    const node = new FakeNode(cluster, { store, clock: systemClock });
+    const node = await FakeNode.open(cluster, { store, clock: systemClock });
     const lines: string[] = [];
     const log = createLog(
       { level: "debug", fields: { node: 1 } },
@@ -78,7 +85,7 @@ export class RestFixture {
       me: nodeIndexSchema.parse(1),
       manifest,
       manifestHash: manifestHash(manifest),
-      signedManifest,
+      genesis: signedManifest,
       protocolVersions: [1],
       version: "1.2.3",
       epoch: 4,
@@ -184,6 +191,48 @@ export class RestFixture {
     return spendRequestToJson(
       signBody("cairn/spend-request/v1", this.spendRequest(change), this.cluster.owner),
     );
+  }
+
+  /** JSON body of a proposal of the first operator's: to pay at most `limitSats` at once. */
+  proposal(limitSats = 1_000n): { readonly proposal: string; readonly signature: string } {
+    const book = this.node.manifests;
+    const [operator] = this.cluster.operators;
+    if (operator === undefined) throw new RangeError("no operator");
+    const now = systemClock.now();
+    const policy: Policy = {
+      ...book.policy,
+      policyVersion: book.policy.policyVersion + 1,
+      perTransactionMaxSats: satsSchema.parse(limitSats),
+    };
+    const change: Change = {
+      type: "manifest",
+      manifest: {
+        ...book.manifest,
+        sequence: book.manifest.sequence + 1,
+        previous: book.manifestHash,
+        createdAt: now,
+        effectiveAt: (now + book.manifest.changeDelayMs) as UnixMs,
+        policy: policyHash(policy),
+        policyVersion: policy.policyVersion,
+      },
+      policy,
+    };
+    const signed = signChangeProposal(
+      {
+        version: 1,
+        cluster: book.manifest.cluster,
+        manifestHash: book.manifestHash,
+        change,
+        createdAt: now,
+        expiry: (now + 3_600_000) as UnixMs,
+        operator: operator.publicKey,
+      },
+      operator,
+    );
+    return {
+      proposal: Buffer.from(encodeCanonical(signed)).toString("base64"),
+      signature: signChange(change, operator),
+    };
   }
 
   /** JSON body of the approver's consent to a request. */

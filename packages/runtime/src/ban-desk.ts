@@ -9,6 +9,7 @@ import {
   type Judgement,
   judgeEvidence,
   ledgerOf,
+  lift,
   offenceId,
   reactionTo,
   type SignedAccusation,
@@ -59,6 +60,9 @@ export interface BanDeskModules {
   readonly clock: Clock;
   readonly detected: (row: ViolationRow) => void;
   readonly banned: (row: BanRow) => void;
+  readonly lifted: (node: NodeIndex) => void;
+  /** Whether operators have lifted the ban for this violation, though its evidence may come later than that. */
+  readonly forgiven: (node: NodeIndex, violation: HashHex) => boolean;
 }
 
 /** A fault that some part of this node saw. */
@@ -233,6 +237,18 @@ export class BanDesk {
     );
   }
 
+  /** Ends bans before their time, as a quorum of operators has decided. */
+  lift(batch: Batch, node: NodeIndex, violations: readonly HashHex[]): void {
+    const { ledger, rows } = lift(this.#ledger.value, { node, violations, at: this.#modules.clock.now() });
+    batch.assign(this.#ledger, ledger);
+    for (const row of rows) {
+      batch.write({ write: "ban", row });
+      batch.audit("ban-lifted", String(node), { violation: row.violation });
+    }
+    batch.afterwards(() => this.#apply());
+    batch.afterwards(() => this.#modules.lifted(node));
+  }
+
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
@@ -247,6 +263,7 @@ export class BanDesk {
       readonly at: BanRow["from"];
     },
   ): void {
+    if (this.#modules.forgiven(order.node, order.violation)) return;
     const result = ban(this.#ledger.value, order, this.#options.manifest);
     switch (result.kind) {
       case "known":

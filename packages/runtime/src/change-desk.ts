@@ -124,6 +124,15 @@ export class ChangeDesk {
     return this.#progress(this.#of(proposal));
   }
 
+  /** Whether a lift in force ends the bans of `node` for `violation`. */
+  forgives(node: NodeIndex, violation: HashHex): boolean {
+    return [...this.#live.values()].some(({ row, signed: { body } }) => {
+      if (row.state !== "in-force" || body.change.type !== "ban-lift") return false;
+      const { lift } = body.change;
+      return lift.node === node && lift.violations.includes(violation);
+    });
+  }
+
   /** Commits in force, each after what it changes. */
   commits(): readonly ChangeCommit[] {
     const chain = this.#modules.book.chain().map((link) => link.manifestHash);

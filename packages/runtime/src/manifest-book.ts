@@ -83,7 +83,7 @@ export class ManifestBook {
   }
 
   /** From the genesis to the one in force. */
-  chain(): readonly ManifestLink[] {
+  chain(): readonly [ManifestLink, ...ManifestLink[]] {
     return this.#chain.value;
   }
 

@@ -12,6 +12,7 @@ export interface NodeEvent {
     | "peer"
     | "violation"
     | "ban"
+    | "change"
     | "presignatures"
     | "primes";
   readonly subject: string;

@@ -3,7 +3,6 @@ import {
   CairnError,
   isCairnError,
   type KeyId,
-  manifestHash,
   type NodeIndex,
   type PeerStatus,
   type RequestHash,
@@ -19,10 +18,13 @@ import { type PolicyVerdict, policyHash } from "@cairn/policy";
 import { type AttemptLedger, pruneLedger, restoreLedger, type SessionViolation } from "@cairn/signing";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
+import { ChangeCatchUp } from "./change-catch-up.ts";
+import { ChangeDesk, wordsOf } from "./change-desk.ts";
 import { Departures } from "./departures.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
 import { type Batch, type Cell, Loop } from "./loop.ts";
+import { ManifestBook } from "./manifest-book.ts";
 import type { NodeEvent } from "./node-event.ts";
 import { NodeEvents } from "./node-events.ts";
 import { PeerInbox } from "./peer-inbox.ts";
@@ -53,6 +55,9 @@ export class NodeRuntime {
   readonly presignatures: PresignDesk;
   readonly sessions: SessionDesk;
   readonly bans: BanDesk;
+  /** What is and was in force. */
+  readonly manifests: ManifestBook;
+  readonly changes: ChangeDesk;
   readonly chain: ChainWatch;
   readonly #signing: SignDesk;
   readonly #departures: Departures;
@@ -61,6 +66,7 @@ export class NodeRuntime {
   readonly #ledger: Cell<AttemptLedger>;
   readonly #events: NodeEvents;
   readonly #inbox: PeerInbox;
+  readonly #catchUp: ChangeCatchUp;
   #pruning: Timer | null = null;
   #closing = false;
 
@@ -68,12 +74,13 @@ export class NodeRuntime {
     options: RuntimeOptions,
     modules: RuntimeModules,
     ledger: ReturnType<typeof restoreLedger>,
+    book: ManifestBook,
   ) {
     this.options = options;
     this.#modules = modules;
-    const { me, manifest, policy, protocolVersions } = options;
+    const { me, protocolVersions } = options;
     const { store, courier, engine, signer, clock, random, chain } = modules;
-    const hash = manifestHash(manifest);
+    this.manifests = book;
     const report = (cause: unknown) => this.#report(cause);
     this.#events = new NodeEvents({ clock, report });
     const loop = new Loop({ store, courier, audit: modules.audit, report });
@@ -83,7 +90,15 @@ export class NodeRuntime {
       this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
     this.wallets = new WalletBook({ chain, clock });
     this.bans = new BanDesk(
-      { me, manifest, manifestHash: hash },
+      {
+        me,
+        get manifest() {
+          return book.manifest;
+        },
+        get manifestHash() {
+          return book.manifestHash;
+        },
+      },
       {
         loop,
         store,
@@ -95,10 +110,17 @@ export class NodeRuntime {
           this.#events.emit("ban", String(row.node), "banned", { until: row.until, scope: row.scope });
           this.sessions.dismiss(row.node);
         },
+        lifted: (node) => this.#events.emit("ban", String(node), "lifted", {}),
+        forgiven: (node, violation) => this.changes.forgives(node, violation),
       },
     );
     this.sessions = new SessionDesk(
-      { me, manifest },
+      {
+        me,
+        get manifest() {
+          return book.manifest;
+        },
+      },
       {
         loop,
         store,
@@ -123,9 +145,16 @@ export class NodeRuntime {
     this.spends = new SpendDesk(
       {
         me,
-        manifest,
-        manifestHash: hash,
-        policy,
+        get manifest() {
+          return book.manifest;
+        },
+        get manifestHash() {
+          return book.manifestHash;
+        },
+        get policy() {
+          return book.policy;
+        },
+        under: (hash) => book.under(hash),
         protocolVersions,
         clockSkewMs: options.clockSkewMs,
         roundMs: options.roundMs,
@@ -167,7 +196,9 @@ export class NodeRuntime {
     this.#signing = new SignDesk(
       {
         me,
-        manifest,
+        get manifest() {
+          return book.manifest;
+        },
         protocolVersions,
         attempts: options.attempts,
         timeouts: options.timeouts,
@@ -190,8 +221,12 @@ export class NodeRuntime {
     this.keys = new KeygenDesk(
       {
         me,
-        manifest,
-        manifestHash: hash,
+        get manifest() {
+          return book.manifest;
+        },
+        get manifestHash() {
+          return book.manifestHash;
+        },
         protocolVersions,
         clockSkewMs: options.clockSkewMs,
         attempts: options.attempts,
@@ -222,11 +257,16 @@ export class NodeRuntime {
       up: () => this.#up(),
       departed: (node) => this.sessions.departed(node),
     });
-    this.#interrupted = new InterruptedSessions({ me, manifest }, { loop, store, signer, clock });
+    this.#interrupted = new InterruptedSessions(
+      { me, manifest: book.manifest },
+      { loop, store, signer, clock },
+    );
     this.presignatures = new PresignDesk(
       {
         me,
-        manifest,
+        get manifest() {
+          return book.manifest;
+        },
         protocolVersions,
         attempts: options.attempts,
         timeouts: options.timeouts,
@@ -245,8 +285,31 @@ export class NodeRuntime {
         ...attempts,
       },
     );
+    this.changes = new ChangeDesk(
+      { me, clockSkewMs: options.clockSkewMs },
+      {
+        loop,
+        store,
+        signer,
+        clock,
+        book,
+        liftBans: (batch, node, violations) => this.bans.lift(batch, node, violations),
+        inForce: (link) => modules.inForce(link),
+        changed: (progress, state) =>
+          this.#events.emit("change", progress.row.proposal, state, {
+            type: progress.row.type,
+            ...wordsOf(progress),
+            needed: progress.needed,
+            effectiveAt: progress.row.effectiveAt,
+          }),
+        report,
+      },
+    );
+    this.#catchUp = new ChangeCatchUp({ courier, clock, random, book, changes: this.changes });
     this.#inbox = new PeerInbox({
       loop,
+      changes: this.changes,
+      catchUp: this.#catchUp,
       bans: this.bans,
       spends: this.spends,
       keys: this.keys,
@@ -285,7 +348,10 @@ export class NodeRuntime {
         expiry: startedAt + SUBJECT_LIFE_MS,
       })),
     );
-    const runtime = new NodeRuntime(options, modules, ledger);
+    const book = await ManifestBook.open(options, modules.store);
+    const runtime = new NodeRuntime(options, modules, ledger, book);
+    modules.inForce(book.current);
+    await runtime.changes.restore();
     runtime.sessions.restore(seen);
     await runtime.#interrupted.end();
     await runtime.bans.restore();
@@ -296,6 +362,7 @@ export class NodeRuntime {
       peer: (status) => runtime.#onPeer(status),
       refused: (from, code) => runtime.#onRefused(from, code),
     });
+    runtime.changes.resume();
     await runtime.spends.resume();
     runtime.keys.resume();
     runtime.presignatures.start();
@@ -344,6 +411,7 @@ export class NodeRuntime {
     this.keys.close();
     this.presignatures.close();
     this.bans.close();
+    this.changes.close();
     this.#departures.close();
     await this.sessions.close();
     await this.loop.close(new CairnError("closed", "the node is stopping"));
@@ -366,6 +434,7 @@ export class NodeRuntime {
     this.#events.emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
     this.#departures.peer(status);
     if (!status.up) return;
+    this.#catchUp.ask(status.node);
     this.#signing.peersChanged();
     this.keys.peersChanged();
     unawaited(this.#interrupted.peerUp(status.node), (cause) => this.#report(cause));
@@ -392,7 +461,7 @@ export class NodeRuntime {
         ? {
             type: "Equivocation",
             version: 1,
-            manifestHash: manifestHash(this.options.manifest),
+            manifestHash: this.manifests.manifestHash,
             broadcasts: [violation.broadcasts[0], violation.broadcasts[1]],
           }
         : null;

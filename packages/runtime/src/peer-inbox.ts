@@ -1,6 +1,8 @@
 import { CairnError, type ErrorCode, isCairnError, type NodeIndex, type PeerMessage } from "@cairn/core";
 import { decodeSessionMessage, type SignedProposal } from "@cairn/signing";
 import type { BanDesk } from "./ban-desk.ts";
+import type { ChangeCatchUp } from "./change-catch-up.ts";
+import type { ChangeDesk } from "./change-desk.ts";
 import type { KeygenDesk } from "./keygen-desk.ts";
 import type { Loop } from "./loop.ts";
 import type { PresignDesk } from "./presign-desk.ts";
@@ -11,6 +13,8 @@ import type { SpendDesk } from "./spend-desk.ts";
 export interface PeerInboxModules {
   readonly loop: Loop;
   readonly bans: BanDesk;
+  readonly changes: ChangeDesk;
+  readonly catchUp: ChangeCatchUp;
   readonly spends: SpendDesk;
   readonly keys: KeygenDesk;
   readonly presignatures: PresignDesk;
@@ -25,7 +29,6 @@ const temporaryCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "storage-full",
   "storage-failed",
   "chain-unavailable",
-  "wrong-manifest",
   "wrong-policy",
   "clock-skew",
 ]);
@@ -45,6 +48,8 @@ export class PeerInbox {
       await this.#dispatch(from, message);
     } catch (error) {
       if (!isCairnError(error) || temporaryCodes.has(error.code)) throw error;
+      // What names a manifest that this node does not know can be judged once it knows it.
+      if (this.#modules.catchUp.asksFor(error, from)) throw error;
       // A faulty message is recorded once and not asked for again.
       await this.#modules.loop.run((batch) =>
         batch.audit("message-refused", message.session ?? "", { from, kind: message.kind, code: error.code }),
@@ -53,7 +58,7 @@ export class PeerInbox {
   }
 
   async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
-    const { bans, keys, presignatures, spends } = this.#modules;
+    const { bans, catchUp, changes, keys, presignatures, spends } = this.#modules;
     const { kind, payload } = message;
     switch (kind) {
       case "intent":
@@ -82,6 +87,16 @@ export class PeerInbox {
         return keys.onWalletSignature(from, payload);
       case "presign-ready":
         return presignatures.onReady(from, payload);
+      case "change":
+        return changes.onProposal(payload);
+      case "change-vote":
+        return changes.onVote(payload);
+      case "change-commit":
+        return changes.onCommit(from, payload);
+      case "sync-request":
+        return catchUp.onRequest(from, payload);
+      case "sync-answer":
+        return catchUp.onAnswer(from, payload);
       case "proposal":
       case "ack":
       case "nack":

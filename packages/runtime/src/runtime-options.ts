@@ -1,6 +1,15 @@
 import type { ChainSource } from "@cairn/bitcoin";
 import type { Authorisation } from "@cairn/consensus";
-import type { Clock, Courier, Manifest, NodeIndex, NodeStore, Random, Signer } from "@cairn/core";
+import type {
+  Clock,
+  Constitution,
+  Courier,
+  Manifest,
+  NodeIndex,
+  NodeStore,
+  Random,
+  Signer,
+} from "@cairn/core";
 import type { Policy } from "@cairn/policy";
 import type { AttemptSettings, Driver, Engine, InventorySettings, SessionTimeouts } from "@cairn/signing";
 import type { AuditSink } from "./loop.ts";
@@ -8,8 +17,9 @@ import type { AuditSink } from "./loop.ts";
 /** What a node goes by. */
 export interface RuntimeOptions {
   readonly me: NodeIndex;
+  /** The pinned genesis: what is in force follows from it and from the commits of the store. */
   readonly manifest: Manifest;
-  /** The document whose hash the manifest pins. */
+  /** The document whose hash the genesis pins. */
   readonly policy: Policy;
   /** Versions of the peer protocol that this software speaks, ascending. */
   readonly protocolVersions: readonly number[];
@@ -39,6 +49,8 @@ export interface RuntimeModules {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly random: Random;
+  /** Told what is in force: at the start, before any message, and whenever operators have changed it. */
+  readonly inForce: (constitution: Constitution) => void;
   /** Failures that nobody waits for: for the log and metrics. */
   readonly report: (cause: unknown) => void;
 }

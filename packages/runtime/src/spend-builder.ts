@@ -74,7 +74,7 @@ export class SpendBuilder {
       ),
       createdAt: now,
     };
-    checkIntent(draft, intentContext(this.#options, now));
+    checkIntent(draft, intentContext(this.#options, this.#options, now));
     return { ...draft, psbt: new Uint8Array(await this.#psbt(request)) };
   }
 

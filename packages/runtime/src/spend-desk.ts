@@ -91,7 +91,7 @@ export class SpendDesk {
     const live = new LiveSpends(modules);
     const claims = new SpendClaims({ ...modules, live });
     const approvals = new ApprovalBook(options, { ...modules, live });
-    const judge = new SpendJudge(options.policy, { ...modules, live, claims, approvals });
+    const judge = new SpendJudge(options, { ...modules, live, claims, approvals });
     const faulty = new FaultyIntents(options, { ...modules, live, early });
     const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
     const intake = new SpendIntake(options, { ...modules, live, early, approvals, voting });
@@ -112,7 +112,9 @@ export class SpendDesk {
     const since = (clock.now() - ROLLING_WINDOW_MS) as UnixMs;
     this.#claims.restore(await store.reservations(since));
     this.#approvals.restore(await store.approvals());
-    const stored = await storedSpends(store, this.#claims.heldFor(), this.#voting.context());
+    const stored = await storedSpends(store, this.#claims.heldFor(), (intent) =>
+      this.#voting.contextOf(intent),
+    );
     for (const { live, effects } of stored) {
       this.#live.restore(live);
       this.#restored.set(live.row.intent, effects);
@@ -210,9 +212,10 @@ export class SpendDesk {
   grantOf(hash: IntentHash): { readonly grant: Grant; readonly evidence: GrantEvidence } | null {
     const live = this.#live.get(hash);
     if (live === undefined || live.checked === null) return null;
+    const { manifest, manifestHash } = this.#options.under(live.intent.manifestHash);
     const source = {
       intent: live.intent,
-      manifest: this.#options.manifest,
+      manifest,
       wallet: this.#modules.wallets.get(live.intent.wallet).signed.record,
       inputs: live.checked.inputs.map(({ sighash, path, outpoint, amountSats }): Grant["inputs"][number] => ({
         sighash: toHex(sighash.digest) as Grant["inputs"][number]["sighash"],
@@ -226,7 +229,7 @@ export class SpendDesk {
       grant: deriveGrant(source),
       evidence: {
         ...source,
-        manifestHash: this.#options.manifestHash,
+        manifestHash,
         firstSeenAt,
         standing: live.voiding || signedTx !== null ? "ended" : "live",
         certificate: certificate === null ? null : decodeCanonical(certificateSchema, certificate),

@@ -61,7 +61,10 @@ export class SpendInbox {
     const hash = intentHash(intent);
     if (await this.#isSettledOrLive(hash)) return;
     try {
-      checkIntent(intent, intentContext(this.#options, clock.now()));
+      checkIntent(
+        intent,
+        intentContext(this.#options.under(intent.manifestHash), this.#options, clock.now()),
+      );
     } catch (error) {
       if (!isCairnError(error)) throw error;
       // Nobody pays what has expired, but those who reserved for it in time need this node's void to free their coins.
@@ -86,9 +89,9 @@ export class SpendInbox {
 
   async onVote(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const { loop, live, faulty } = this.#modules;
-    const { manifest, manifestHash } = this.#options;
     const vote = decodeCanonical(signedVoteSchema, payload);
     const hash = vote.body.intentHash;
+    const { manifest, manifestHash } = this.#options.under(vote.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVote(vote, manifest, manifestHash)))) return;
     const known = faulty.has(hash);
     if (known) await loop.run((batch) => faulty.accuse(batch, hash, vote));
@@ -102,9 +105,9 @@ export class SpendInbox {
   }
 
   async onVoid(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    const { manifest, manifestHash } = this.#options;
     const signed = decodeCanonical(signedVoidSchema, payload);
     const hash = signed.body.intentHash;
+    const { manifest, manifestHash } = this.#options.under(signed.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVoid(signed, manifest, manifestHash)))) return;
     await this.#feed(hash, from, { kind: "void", from, void: signed });
   }
@@ -146,7 +149,7 @@ export class SpendInbox {
   /** Whether every honest node finds the intent faulty, for ever. What may be this node's own lag is no such fault. */
   #isMalformed(intent: Intent): boolean {
     try {
-      checkIntentForm(intent, this.#options);
+      checkIntentForm(intent, this.#options.under(intent.manifestHash));
       return false;
     } catch (error) {
       if (!isCairnError(error)) throw error;

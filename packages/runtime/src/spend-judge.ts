@@ -8,12 +8,14 @@ import {
   type RequestHash,
   type SpendRequest,
 } from "@cairn/core";
-import { evaluate, type Policy, type PolicyVerdict } from "@cairn/policy";
+import { evaluate, type PolicyVerdict } from "@cairn/policy";
 import type { ApprovalBook } from "./approval-book.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
+import { isOutlived } from "./outlived-intent.ts";
 import { checkSpend, type SpendCheck } from "./spend-check.ts";
 import type { SpendClaims } from "./spend-claims.ts";
+import type { SpendOptions } from "./spend-options.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
 export interface SpendJudgeModules {
@@ -28,11 +30,11 @@ export interface SpendJudgeModules {
 
 /** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
 export class SpendJudge {
-  readonly #policy: Policy;
+  readonly #options: Pick<SpendOptions, "manifest" | "policy" | "under">;
   readonly #modules: SpendJudgeModules;
 
-  constructor(policy: Policy, modules: SpendJudgeModules) {
-    this.#policy = policy;
+  constructor(options: Pick<SpendOptions, "manifest" | "policy" | "under">, modules: SpendJudgeModules) {
+    this.#options = options;
     this.#modules = modules;
   }
 
@@ -48,7 +50,10 @@ export class SpendJudge {
     if (check.kind === "wait") return { kind: "defer", code: check.code, blocking: [] };
     const { clock, claims, approvals } = this.#modules;
     const live = this.#modules.live.of(hash);
-    const policy = evaluate(this.#policy, {
+    const { manifest, under } = this.#options;
+    if (isOutlived(live.intent, under(live.intent.manifestHash).manifest, manifest))
+      return { kind: "reject", code: "wrong-manifest", blocking: [] };
+    const policy = evaluate(this.#options.policy, {
       history: claims.history(),
       request: live.intent.request.body,
       lineage: live.row.lineage,
@@ -82,7 +87,7 @@ export class SpendJudge {
   ): PolicyVerdict {
     const { claims, live, approvals } = this.#modules;
     const known = live.all().find(({ row }) => row.request === hash);
-    return evaluate(this.#policy, {
+    return evaluate(this.#options.policy, {
       history: claims.history(),
       request,
       lineage: known?.row.lineage ?? ("" as LineageId),

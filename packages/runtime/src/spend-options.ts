@@ -1,13 +1,11 @@
 import type { IntentRules } from "@cairn/consensus";
-import type { Manifest, ManifestHash, NodeIndex, UnixMs } from "@cairn/core";
-import type { Policy } from "@cairn/policy";
+import type { Constitution, ManifestHash, NodeIndex, UnixMs } from "@cairn/core";
 
-/** What everything about spends at this node goes by. */
-export interface SpendOptions {
+/** What everything about spends at this node goes by: what is in force now, asked for at each use. */
+export interface SpendOptions extends Constitution {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  readonly manifestHash: ManifestHash;
-  readonly policy: Policy;
+  /** What is or was in force under this hash. @throws CairnError `wrong-manifest` */
+  readonly under: (hash: ManifestHash) => Constitution;
   readonly protocolVersions: readonly number[];
   readonly clockSkewMs: number;
   /** Length of a round of voting. */
@@ -16,9 +14,13 @@ export interface SpendOptions {
   readonly recheckMs: number;
 }
 
-/** What a node holds an intent against, beside the PSBT rules: everything about its cluster, its software and its clock. */
+/**
+ * What a node holds an intent against, beside the PSBT rules: everything about its cluster, its software and its clock.
+ * @param constitution of the manifest that the intent names, in force or not
+ */
 export function intentContext(
-  { manifest, manifestHash, policy, protocolVersions, clockSkewMs }: SpendOptions,
+  { manifest, manifestHash, policy }: Constitution,
+  { protocolVersions, clockSkewMs }: Pick<SpendOptions, "protocolVersions" | "clockSkewMs">,
   now: UnixMs,
 ): IntentRules & {
   readonly policyVersion: number;

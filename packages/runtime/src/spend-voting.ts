@@ -3,6 +3,7 @@ import {
   type Deferral,
   FIRST_ROUND,
   grantIdOf,
+  type Intent,
   mayVoid,
   type SignedVoid,
   type SignedVote,
@@ -91,10 +92,11 @@ export class SpendVoting {
     this.#others = otherMembers(options.manifest, options.me);
   }
 
-  /** What the machines are told with every event. */
-  context(): VotingContext {
-    const { me, roundMs } = this.#options;
-    return { me, roundMs, ...intentContext(this.#options, this.#modules.clock.now()) };
+  /** What the machine of an intent is told with every event: it keeps the manifest that it names. */
+  contextOf(intent: Intent): VotingContext {
+    const { me, roundMs, under } = this.#options;
+    const now = this.#modules.clock.now();
+    return { me, roundMs, ...intentContext(under(intent.manifestHash), this.#options, now) };
   }
 
   /** Opens voting on a spend, once the approvals that policy asks for are there (architecture §5.3). */
@@ -126,9 +128,10 @@ export class SpendVoting {
    */
   step(batch: Batch, hash: IntentHash, event: VotingEvent, stored = false): void {
     const { live, clock } = this.#modules;
-    const before = live.get(hash)?.voting;
-    if (before === undefined) return;
-    const { state, effects } = step(before, event, this.context());
+    const current = live.get(hash);
+    if (current === undefined) return;
+    const before = current.voting;
+    const { state, effects } = step(before, event, this.contextOf(current.intent));
     if (!stored) storeTally(batch, before.tally, state.tally, clock.now());
     live.set(batch, hash, { voting: state });
     this.carryOut(batch, hash, effects);
@@ -203,7 +206,8 @@ export class SpendVoting {
   }
 
   #cast(batch: Batch, hash: IntentHash, effect: EffectOf<"cast">): void {
-    const { manifest, manifestHash, me } = this.#options;
+    const { manifest, me } = this.#options;
+    const { manifestHash } = this.#modules.live.of(hash).intent;
     const { round, approve, reason } = effect;
     if (approve) this.#modules.claims.hold(batch, hash);
     const vote = signVote(
@@ -302,7 +306,7 @@ export class SpendVoting {
   /** Signs `Void` where this node never released a partial for the spend, nor may have. */
   async #void(hash: IntentHash): Promise<void> {
     const { store, loop, signer, live } = this.#modules;
-    const { manifest, manifestHash, me } = this.#options;
+    const { manifest, me } = this.#options;
     // The grant's id follows from the intent alone, so what an earlier process did counts even before the PSBT is read again.
     const sessions = await store.sessions({ subject: grantIdOf(hash) });
     const part = {
@@ -320,6 +324,7 @@ export class SpendVoting {
     await loop.run((batch) => {
       const current = live.get(hash);
       if (current === undefined || current.voting.tally.voids.has(me)) return;
+      const { manifestHash } = current.intent;
       const signed = signVoid(
         { version: 1, cluster: manifest.cluster, manifestHash, intentHash: hash, node: me },
         signer,

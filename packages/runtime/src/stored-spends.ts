@@ -1,5 +1,6 @@
 import {
   certificateSchema,
+  type Intent,
   intentSchema,
   restore,
   signedVoidSchema,
@@ -47,12 +48,12 @@ export interface StoredSpend {
 export async function storedSpends(
   store: NodeStore,
   heldFor: readonly IntentHash[],
-  context: VotingContext,
+  contextOf: (intent: Intent) => VotingContext,
 ): Promise<readonly StoredSpend[]> {
   const violations = await store.violations({ limit: MAX_ROWS });
   const found: StoredSpend[] = [];
   for (const row of await unsettledRows(store, heldFor))
-    found.push(await readSpend(store, row, violations, context));
+    found.push(await readSpend(store, row, violations, contextOf));
   return found;
 }
 
@@ -60,8 +61,10 @@ async function readSpend(
   store: NodeStore,
   row: TransactionRow,
   violations: readonly ViolationRow[],
-  context: VotingContext,
+  contextOf: (intent: Intent) => VotingContext,
 ): Promise<StoredSpend> {
+  const intent = decodeCanonical(intentSchema, row.intentBody);
+  const context = contextOf(intent);
   const [votes, rounds, voids] = await Promise.all([
     store.votes(row.intent),
     store.votingRounds(row.intent),
@@ -83,7 +86,7 @@ async function readSpend(
     context,
   );
   const live: LiveSpend = {
-    intent: decodeCanonical(intentSchema, row.intentBody),
+    intent,
     // Sessions do not outlive a process.
     row: row.state === "signing" ? { ...row, state: "approved" } : row,
     voting: state,

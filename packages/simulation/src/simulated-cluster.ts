@@ -274,6 +274,7 @@ export class SimulatedCluster {
         signer,
         clock,
         random: own.fork("runtime") satisfies Random,
+        inForce: () => {},
         report,
       },
     );

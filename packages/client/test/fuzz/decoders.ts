@@ -105,6 +105,23 @@ const token = {
   expiresAt: null,
   revokedAt: null,
 };
+const proposal = {
+  proposal: hex("c"),
+  type: "manifest" as const,
+  state: "committed" as const,
+  manifestHash: hex("d"),
+  operator: hex("e"),
+  createdAt: at,
+  expiry: at,
+  firstSeenAt: at,
+  effectiveAt: at,
+  needed: 4,
+  votes: [
+    { node: 1, approve: true, reason: null },
+    { node: 2, approve: false, reason: "operator-refused" },
+  ],
+  body: "oWFhAQ==",
+};
 const keygenRequest = {
   body: decodeExample(protocol, "keygen-request", keygenRequestSchema),
   signature: signatureHexSchema.parse(protocol.examples["keygen-request"]?.signature),
@@ -272,6 +289,21 @@ const calls: {
     },
   },
   getManifest: { input: {}, sample: { hash: hex("e"), sequence: 0, signedManifest: "oWFhAQ==" } },
+  getHistory: {
+    input: {},
+    sample: { genesis: "oWFhAQ==", policy: "oWFhAQ==", commits: ["oWFhAQ=="] },
+  },
+  createProposal: { input: { body: { proposal: "oWFhAQ==" } }, sample: proposal },
+  listProposals: { input: { query: { state: "open" } }, sample: { proposals: [proposal] } },
+  getProposal: { input: { params: { proposal: hex("c") } }, sample: { ...proposal, effectiveAt: null } },
+  signProposal: {
+    input: {
+      params: { proposal: hex("c") },
+      body: { signature: signatureHexSchema.parse("ab".repeat(64)) },
+    },
+    sample: proposal,
+  },
+  refuseProposal: { input: { params: { proposal: hex("c") } }, sample: proposal },
   createKey: { input: { body: keygenRequest }, sample: key },
   listKeys: { input: { query: { status: "active" } }, sample: { keys: [key] } },
   getKey: { input: { params: { keyId } }, sample: { ...key, status: "failed", reason: "expired" } },

@@ -1,4 +1,10 @@
-import { encodeCanonical, manifestFingerprint, spendQuorum } from "@cairn/core";
+import {
+  encodeCanonical,
+  manifestFingerprint,
+  operatorSignaturesOf,
+  type SignedManifest,
+  spendQuorum,
+} from "@cairn/core";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
 import { timeTextOrNull } from "../time-text.ts";
@@ -9,12 +15,9 @@ const STORAGE_PROBE_MS = 1_000;
 /** Endpoints of the node and its cluster. */
 export function clusterHandlers(
   modules: ApiModules,
-): Pick<Handlers, "health" | "getClusterStatus" | "listNodes" | "getManifest"> {
-  const { me, manifest, manifestHash, node, store, clock } = modules;
+): Pick<Handlers, "health" | "getClusterStatus" | "listNodes" | "getManifest" | "getHistory"> {
+  const { me, node, store, clock } = modules;
   const startedAt = clock.monotonic();
-  const total = manifest.members.length;
-  const quorum = spendQuorum(manifest);
-  const signedManifest = Buffer.from(encodeCanonical(modules.signedManifest)).toString("base64");
   let probe: { readonly at: number; readonly ok: Promise<boolean> } | null = null;
 
   const storageOk = (): Promise<boolean> => {
@@ -38,20 +41,21 @@ export function clusterHandlers(
 
   return {
     async health() {
+      const { manifest } = modules;
       const stored = (await storageOk()) && modules.storageWritable();
       const up = usable();
       const clockAgrees = modules.clockAgrees();
       const chainOk = modules.chainOk() && node.chain.tipHeight !== null;
       return {
-        status: stored && chainOk && clockAgrees && up >= quorum ? "ok" : "degraded",
+        status: stored && chainOk && clockAgrees && up >= spendQuorum(manifest) ? "ok" : "degraded",
         node: me,
         cluster: manifest.cluster,
         version: modules.version,
         protocolVersions: [...modules.protocolVersions],
         uptimeSeconds: Math.floor((clock.monotonic() - startedAt) / 1000),
         peersUp: node.peers().filter((peer) => peer.up).length,
-        peersTotal: total - 1,
-        quorumReachable: up >= quorum,
+        peersTotal: manifest.members.length - 1,
+        quorumReachable: up >= spendQuorum(manifest),
         storage: stored ? "ok" : "failing",
         clock: clockAgrees ? "ok" : "disagrees",
         chain: { ok: chainOk, tipHeight: node.chain.tipHeight },
@@ -59,6 +63,8 @@ export function clusterHandlers(
     },
 
     async getClusterStatus() {
+      const { manifest, manifestHash } = modules;
+      const quorum = spendQuorum(manifest);
       const [primes, burnCounter, head] = await Promise.all([
         modules.primes(),
         store.burnCounter(),
@@ -71,7 +77,7 @@ export function clusterHandlers(
         network: manifest.network,
         node: me,
         threshold: manifest.threshold,
-        total,
+        total: manifest.members.length,
         quorum,
         up,
         canSign: up >= quorum && keys.includes("active"),
@@ -97,7 +103,7 @@ export function clusterHandlers(
       const peers = new Map(node.peers().map((peer) => [peer.node, peer]));
       const bans = new Map(node.bans.bans().map((ban) => [ban.node, ban]));
       return {
-        nodes: manifest.members.map((member) => {
+        nodes: modules.manifest.members.map((member) => {
           const self = member.index === me;
           const peer = peers.get(member.index);
           const ban = bans.get(member.index);
@@ -123,7 +129,28 @@ export function clusterHandlers(
     },
 
     async getManifest() {
-      return { hash: manifestHash, sequence: manifest.sequence, signedManifest };
+      const { genesis, manifest, manifestHash } = modules;
+      const chain = node.manifests.chain();
+      const last = chain.at(-1)?.commit ?? null;
+      const before = chain.at(-2);
+      const signed: SignedManifest =
+        last === null || before === undefined
+          ? genesis
+          : { manifest, signatures: operatorSignaturesOf(last, before) };
+      return { hash: manifestHash, sequence: manifest.sequence, signedManifest: base64(signed) };
+    },
+
+    async getHistory() {
+      const [first] = node.manifests.chain();
+      return {
+        genesis: base64(modules.genesis),
+        policy: base64(first.policy),
+        commits: node.manifests.chain().flatMap(({ commit }) => (commit === null ? [] : [base64(commit)])),
+      };
     },
   };
+}
+
+function base64(structure: unknown): string {
+  return Buffer.from(encodeCanonical(structure)).toString("base64");
 }

@@ -5,12 +5,13 @@ import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
 
 /** Endpoints of policy. */
-export function policyHandlers({ me, manifest, node }: ApiModules): Pick<Handlers, "checkPolicy"> {
+export function policyHandlers(modules: ApiModules): Pick<Handlers, "checkPolicy"> {
+  const { me, node } = modules;
   return {
     async checkPolicy({ body }) {
       if (body.wallet !== undefined) node.wallets.select(walletIdSchema.parse(body.wallet));
       const outputs = body.outputs.map(({ address, amountSats }, position) => {
-        decodeAddress(address, manifest.network);
+        decodeAddress(address, modules.manifest.network);
         return { address, amountSats: readSats(amountSats, `outputs.${position}.amountSats`, 1n) };
       });
       const verdict = node.dryRun(

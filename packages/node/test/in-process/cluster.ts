@@ -63,6 +63,8 @@ export interface InProcessClusterOptions {
   readonly tampering?: (index: NodeIndex) => Tampering | undefined;
   readonly timeouts?: Partial<SessionTimeouts>;
   readonly keygenTimeouts?: Partial<SessionTimeouts>;
+  /** A node's store; one in memory unless told otherwise. */
+  readonly openStore?: (node: NodeIndex, cluster: Manifest["cluster"]) => Promise<NodeStore>;
   readonly attempts?: Partial<AttemptSettings>;
   /** 200 by default. */
   readonly recheckMs?: number;
@@ -168,7 +170,7 @@ export class InProcessCluster {
       primes: { target: this.#options.presignatures === undefined ? 0 : 4 },
     });
     const tampering = this.#options.tampering?.(index) ?? {};
-    const store = openMemoryStore({
+    const store: NodeStore = (await this.#options.openStore?.(index, cluster)) ?? openMemoryStore({
       disk,
       ...(tampering.fault === undefined ? {} : { fault: tampering.fault }),
     });
@@ -238,6 +240,7 @@ export class InProcessCluster {
         signer,
         clock: systemClock,
         random: systemRandom,
+        inForce: () => {},
         report,
       },
     );
