@@ -4,7 +4,7 @@ import { fromHex } from "./bytes.ts";
 import { decodeCanonical, encodeCanonical } from "./canonical.ts";
 import { CairnError } from "./error.ts";
 import { createHpkeSuite, keyPairOf } from "./hpke-suite.ts";
-import { rawPublicKey, readPrivateKey, type Signer, verifySignature } from "./identity.ts";
+import { rawPublicKey, readPrivateKey, type Signer, verifyNewSignature } from "./identity.ts";
 import {
   type ClusterId,
   clusterIdSchema,
@@ -129,7 +129,7 @@ export interface EnvelopeExpectation {
 
 /** Whether an envelope's signature is `senderKey`'s. */
 function isSignedBy({ header, enc, ciphertext, signature }: Envelope, senderKey: Ed25519PublicKey): boolean {
-  return verifySignature("cairn/envelope/v1", { header, enc, ciphertext }, senderKey, signature);
+  return verifyNewSignature("cairn/envelope/v1", { header, enc, ciphertext }, senderKey, signature);
 }
 
 /**

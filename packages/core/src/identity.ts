@@ -2,6 +2,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hash,
   type KeyObject,
   sign,
   verify,
@@ -95,8 +96,40 @@ function publicKeyObject(publicKey: Ed25519PublicKey): KeyObject {
   return key;
 }
 
-/** Whether `signature` is `publicKey`'s over `body` under `domain`. Never throws for wrong signatures. */
+/** Hashes of signatures that verify, with what they are over and whose they are. Oldest first. */
+const valid = new Set<string>();
+const VALID_LIMIT = 4096;
+
+function signatureId(bytes: Uint8Array, publicKey: Ed25519PublicKey, signature: SignatureHex): string {
+  return hash(
+    "sha256",
+    Buffer.concat([Buffer.from(`${publicKey}/${signature}/`, "latin1"), bytes]),
+    "base64",
+  );
+}
+
+/**
+ * Whether `signature` is `publicKey`'s over `body` under `domain`. Never throws for wrong signatures. A vote is met as such, in certificates and
+ * in grants, so signatures that verified lately are not verified again.
+ */
 export function verifySignature(
+  domain: DomainTag,
+  body: unknown,
+  publicKey: Ed25519PublicKey,
+  signature: SignatureHex,
+): boolean {
+  const bytes = domainBytes(domain, body);
+  const id = signatureId(bytes, publicKey, signature);
+  if (valid.has(id)) return true;
+  if (!verify(null, bytes, publicKeyObject(publicKey), fromHex(signature))) return false;
+  if (valid.size >= VALID_LIMIT)
+    for (const oldest of [...valid].slice(0, VALID_LIMIT / 2)) valid.delete(oldest);
+  valid.add(id);
+  return true;
+}
+
+/** {@link verifySignature} for what is met once. */
+export function verifyNewSignature(
   domain: DomainTag,
   body: unknown,
   publicKey: Ed25519PublicKey,

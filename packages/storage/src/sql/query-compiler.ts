@@ -30,6 +30,19 @@ export function compile(
   return expect === undefined ? { sql: compiled.sql, parameters } : { sql: compiled.sql, parameters, expect };
 }
 
+const texts = new Map<string, string>();
+
+/** A statement that differs from call to call in its parameters alone, so that its text is built once. */
+export function fixedText(
+  text: string,
+  build: () => Parameters<typeof compile>[0],
+  parameters: readonly unknown[],
+): SqlStatement {
+  const known = texts.get(text) ?? compile(build()).sql;
+  texts.set(text, known);
+  return { sql: known, parameters: parameters.map(sqlValue) };
+}
+
 /** Inserts `row`, or replaces all columns but `fixed` of the one with the same `key`. */
 export function upsert<Table extends keyof Tables & string>(
   table: Table,
@@ -38,11 +51,15 @@ export function upsert<Table extends keyof Tables & string>(
   fixed: readonly (keyof Tables[Table] & string)[] = [],
 ): SqlStatement {
   const columns = Object.keys(row);
-  const changing = columns.filter((name) => !fixed.some((kept) => kept === name));
-  return compile(sql`insert into ${sql.table(table)} (${sql.join(columns.map((name) => sql.ref(name)))})
-values (${sql.join(Object.values(row))})
+  const values = Object.values(row);
+  const build = () => {
+    const changing = columns.filter((name) => !fixed.some((kept) => kept === name));
+    return sql`insert into ${sql.table(table)} (${sql.join(columns.map((name) => sql.ref(name)))})
+values (${sql.join(values)})
 on conflict (${sql.join(key.map((name) => sql.ref(name)))})
-do update set ${sql.join(changing.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`);
+do update set ${sql.join(changing.map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`;
+  };
+  return fixedText(`upsert ${table} ${key} ${fixed} ${columns}`, build, values);
 }
 
 function sqlValue(value: unknown): SqlValue {

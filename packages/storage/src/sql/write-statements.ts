@@ -9,7 +9,7 @@ import {
   type UnixMs,
 } from "@cairn/core";
 import { type RawBuilder, sql } from "kysely";
-import { compile, queries, upsert } from "./query-compiler.ts";
+import { compile, fixedText, queries, upsert } from "./query-compiler.ts";
 import type { SqlStatement } from "./sql-executor.ts";
 
 /** What one write of the port is in SQL. */
@@ -236,20 +236,19 @@ export function writeStatements(write: StoreWrite): readonly SqlStatement[] {
       ];
     }
     case "outbox": {
-      const { row } = write;
+      const { to, id, kind, message, createdAt } = write.row;
       // Raw, because the database gives `seq`.
-      return [
-        compile(sql`insert into outbox (node_id, message_id, kind, message, created_at)
-values (${row.to}, ${row.id}, ${row.kind}, ${row.message}, ${row.createdAt})
-on conflict (node_id, message_id) do nothing`),
-      ];
+      const insert = () => sql`insert into outbox (node_id, message_id, kind, message, created_at)
+values (${to}, ${id}, ${kind}, ${message}, ${createdAt})
+on conflict (node_id, message_id) do nothing`;
+      return [fixedText("outbox", insert, [to, id, kind, message, createdAt])];
     }
-    case "outbox-done":
-      return [
-        compile(
-          queries.deleteFrom("outbox").where("node_id", "=", write.to).where("message_id", "=", write.id),
-        ),
-      ];
+    case "outbox-done": {
+      const { to, id } = write;
+      const remove = () =>
+        queries.deleteFrom("outbox").where("node_id", "=", to).where("message_id", "=", id);
+      return [fixedText("outbox-done", remove, [to, id])];
+    }
     case "violation": {
       const { row } = write;
       return [
