@@ -72,3 +72,38 @@ test("giving up makes nothing, and nobody is asked where options or --json are g
     assert.match(ran.stderr, /needs --network/);
   }
 });
+
+test("init puts each node's state where --storage says, one database a node, and never a password", async () => {
+  const folder = await temporaryFolder();
+  const init = (dir: string, ...words: readonly string[]) =>
+    runCairn(
+      [
+        "init",
+        "--network",
+        "regtest",
+        "--chain",
+        "http://127.0.0.1:1",
+        "--nodes",
+        "2",
+        "--dir",
+        join(folder, dir),
+        ...words,
+      ],
+      { XDG_CONFIG_HOME: folder },
+    );
+  const made = await init(
+    "a",
+    "--storage",
+    "postgres://cairn@127.0.0.1/node_{node}",
+    "--storage-password-file",
+    "/p",
+  );
+  assert.equal(made.exit, 0, made.stderr);
+  const config = await readFile(join(folder, "a", "node-2", "cairn.toml"), "utf8");
+  assert.match(config, /url = "postgres:\/\/cairn@127\.0\.0\.1\/node_2"\npassword_file = "\/p"/);
+  for (const url of ["postgres://cairn@127.0.0.1/one", "postgres://cairn:hunter2@127.0.0.1/{node}"]) {
+    const refused = await init("b", "--storage", url);
+    assert.equal(refused.exit, 78, refused.stderr);
+    assert.doesNotMatch(refused.stderr, /hunter2/);
+  }
+});

@@ -35,6 +35,7 @@ export * from "./signed.ts";
 export * from "./spend-approval.ts";
 export * from "./spend-request.ts";
 export * from "./state-sync.ts";
+export * from "./storage-url.ts";
 export * from "./successor.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";

@@ -7,9 +7,10 @@ import {
   type Ed25519PublicKey,
   memberOf,
   nodeIndexSchema,
+  parseStorageUrl,
   signedManifestSchema,
 } from "@cairn/core";
-import { openSqlite, parseStorageUrl } from "@cairn/storage";
+import { openSqlite } from "@cairn/storage";
 import {
   completeImport,
   exportLines,

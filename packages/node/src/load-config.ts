@@ -1,6 +1,5 @@
 import { dirname, resolve } from "node:path";
-import { CairnError, type NodeConfig, nodeConfigSchema } from "@cairn/core";
-import { parseStorageUrl } from "@cairn/storage";
+import { CairnError, type NodeConfig, nodeConfigSchema, parseStorageUrl } from "@cairn/core";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { type ConfigKey, describeConfig } from "./describe-config.ts";

@@ -1,7 +1,14 @@
 import { resolve } from "node:path";
-import type { Clock, ClusterId, NodeIndex, NodeStore } from "@cairn/core";
+import {
+  type Clock,
+  type ClusterId,
+  type NodeIndex,
+  type NodeStore,
+  parseStorageUrl,
+  type StorageLocation,
+} from "@cairn/core";
 import { readKeyFile } from "@cairn/pki";
-import { openSqliteStore, parseStorageUrl, type StorageLocation } from "@cairn/storage";
+import { openSqliteStore } from "@cairn/storage";
 import type { PostgresStoreOptions } from "@cairn/storage/postgres";
 import type { LoadedConfig } from "./load-config.ts";
 

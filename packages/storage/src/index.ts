@@ -6,5 +6,4 @@ export * from "./memory-disk.ts";
 export * from "./memory-store.ts";
 export * from "./no-coordination.ts";
 export * from "./sqlite-store.ts";
-export * from "./storage-url.ts";
 export * from "./verify-audit-log.ts";

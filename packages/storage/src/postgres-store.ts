@@ -1,5 +1,12 @@
 import { readFile } from "node:fs/promises";
-import { CairnError, type Clock, type ClusterId, type NodeIndex, type NodeStore } from "@cairn/core";
+import {
+  CairnError,
+  type Clock,
+  type ClusterId,
+  type NodeIndex,
+  type NodeStore,
+  type PostgresLocation,
+} from "@cairn/core";
 import { migrations } from "./postgres/migrations.ts";
 import {
   defaultPostgresLimits,
@@ -7,7 +14,6 @@ import {
   type PostgresLimits,
 } from "./postgres/postgres-executor.ts";
 import { SqlNodeStore } from "./sql/sql-node-store.ts";
-import type { PostgresLocation } from "./storage-url.ts";
 
 export interface PostgresStoreOptions {
   /** `tls.ca` is an absolute path here. The database must exist, and belong to the user. */

@@ -22,6 +22,7 @@ import { finishNode } from "../init/finish-node.ts";
 import { signManifest } from "../init/genesis-manifest.ts";
 import { manifestSignatureSchema } from "../init/manifest-signature.ts";
 import { memberEntrySchema } from "../init/member-entry.ts";
+import { storageSettings } from "../init/storage-settings.ts";
 import { readSigner } from "../read-signer.ts";
 import { examples } from "./examples.ts";
 import { collect, wholeNumber } from "./option-values.ts";
@@ -196,6 +197,8 @@ interface FinishOptions {
   readonly chain: readonly string[];
   readonly peerListen: string;
   readonly apiListen: string;
+  readonly storage?: string;
+  readonly storagePasswordFile?: string;
 }
 
 function addFinish(init: Command, context: CommandContext): void {
@@ -212,6 +215,8 @@ function addFinish(init: Command, context: CommandContext): void {
     )
     .option("--peer-listen <host:port>", "where it listens for peers", "0.0.0.0:9000")
     .option("--api-listen <host:port>", "where its REST API listens", "127.0.0.1:8080")
+    .option("--storage <url>", "where it keeps its state, as storage.url")
+    .option("--storage-password-file <file>", "of the Postgres user, mode 0600")
     .addHelpText(
       "after",
       examples(
@@ -229,6 +234,7 @@ function addFinish(init: Command, context: CommandContext): void {
         peerListen: options.peerListen,
         apiListen: options.apiListen,
         chain: options.chain,
+        settings: storageSettings(options, 1, 1),
         now: context.modules.clock.now(),
       });
       const fingerprint = manifestFingerprint(manifestHash(node.signedManifest.manifest));

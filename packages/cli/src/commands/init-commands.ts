@@ -5,6 +5,7 @@ import { readCliConfig, writeCliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
 import { fileCode, fileFailure } from "../file-failure.ts";
 import { askCluster } from "../init/ask-cluster.ts";
+import { storageSettings } from "../init/storage-settings.ts";
 import { type InitialisedCluster, initCluster } from "../init-cluster.ts";
 import { addCeremonyCommands } from "./ceremony-commands.ts";
 import { examples } from "./examples.ts";
@@ -22,6 +23,8 @@ interface InitOptions extends PolicyOptions {
   readonly peerPort: number;
   readonly apiPort: number;
   readonly unsignedRequests?: true;
+  readonly storage?: string;
+  readonly storagePasswordFile?: string;
 }
 
 /** `cairn init`: a new cluster, on one machine or on many. */
@@ -55,6 +58,8 @@ export function addInitCommands(program: Command, context: CommandContext): void
       9000,
     )
     .option("--api-port <port>", "first node's API port; the next ones follow", wholeNumber(1, 65_000), 8080)
+    .option("--storage <url>", "where a node keeps its state, as storage.url; {node} stands for its index")
+    .option("--storage-password-file <file>", "of the Postgres user, mode 0600")
     .option("--unsigned-requests", "accept spends that nobody signed; regtest only")
     .addHelpText(
       "after",
@@ -99,6 +104,7 @@ async function initOneMachine(context: CommandContext, options: InitOptions): Pr
         peer: `${options.host}:${options.peerPort + position}`,
         api: `${options.host}:${options.apiPort + position}`,
         chain,
+        settings: storageSettings(options, position + 1, options.nodes),
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.unsignedRequests === undefined ? {} : { unsignedRequests: true }),

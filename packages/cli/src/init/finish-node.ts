@@ -28,7 +28,7 @@ import { writeCliConfig } from "../cli-config.ts";
 import { fileFailure } from "../file-failure.ts";
 import { createToken } from "./create-token.ts";
 import { type ManifestSignature, signaturesFor } from "./manifest-signature.ts";
-import { type NodeSettings, nodeConfigText } from "./node-settings.ts";
+import { mergeSettings, type NodeSettings, nodeConfigText } from "./node-settings.ts";
 
 export interface FinishNodeOptions {
   /** The folder that `init node` made. */
@@ -41,6 +41,8 @@ export interface FinishNodeOptions {
   /** `host:port` where its REST API listens. */
   readonly apiListen: string;
   readonly chain: readonly string[];
+  /** Further sections of `cairn.toml`. */
+  readonly settings?: NodeSettings;
   /** Milliseconds since the Unix epoch, for the certificate. */
   readonly now: number;
 }
@@ -133,7 +135,10 @@ export async function finishNode(options: FinishNodeOptions): Promise<FinishedNo
       { replace: true },
     );
     // Last: a folder with a cairn.toml is complete.
-    await writeKeyFile(config, Buffer.from(nodeConfigText(settings), "utf8"));
+    await writeKeyFile(
+      config,
+      Buffer.from(nodeConfigText(mergeSettings(settings, options.settings ?? {})), "utf8"),
+    );
   } catch (cause) {
     throw fileFailure(cause, dir);
   }

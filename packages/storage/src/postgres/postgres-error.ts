@@ -1,7 +1,6 @@
-import type { ErrorCode } from "@cairn/core";
+import type { ErrorCode, PostgresLocation } from "@cairn/core";
 import { DatabaseError } from "pg";
 import { StorageRefusal } from "../sql/storage-refusal.ts";
-import type { PostgresLocation } from "../storage-url.ts";
 
 /** What a failure of Postgres means for the node. */
 export interface PostgresFailure {

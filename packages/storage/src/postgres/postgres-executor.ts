@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { CairnError, type Clock } from "@cairn/core";
+import { CairnError, type Clock, type PostgresLocation } from "@cairn/core";
 import { type Client, type ClientConfig, Pool } from "pg";
 import type { Migration } from "../sql/schema-history.ts";
 import type { SqlExecutor, SqlRow, SqlStatement } from "../sql/sql-executor.ts";
 import { StorageRefusal } from "../sql/storage-refusal.ts";
-import type { PostgresLocation } from "../storage-url.ts";
 import { type PostgresFailure, postgresFailure } from "./postgres-error.ts";
 import { type Backend, endClient, openWriterSession } from "./postgres-session.ts";
 import { postgresTypes, StatementBook } from "./postgres-values.ts";

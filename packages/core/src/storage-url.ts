@@ -1,4 +1,4 @@
-import { CairnError } from "@cairn/core";
+import { CairnError } from "./error.ts";
 
 /** Where a node's store is, as `storage.url` says. */
 export type StorageLocation =
@@ -46,7 +46,7 @@ export function parseStorageUrl(text: string): StorageLocation {
     throw refused(`has the parameter ${unknown}, which is not known; there are sslmode and sslrootcert`);
   }
   const socket = host.startsWith("/");
-  const local = socket || /^(127\.|::1$|localhost$)/.test(host);
+  const local = socket || /^(127(\.\d{1,3}){3}|::1|localhost)$/.test(host);
   const mode = sslmode ?? (local ? "disable" : "verify-full");
   if (mode !== "verify-full" && !(local && mode === "disable")) {
     throw refused(
