@@ -1,4 +1,5 @@
 import type { Complaint, EndFacts, Invariant, Recovered } from "./invariant.ts";
+import { approvalsBeforeVote } from "./invariants/approvals-before-vote.ts";
 import { certificateBeforeSignature } from "./invariants/certificate-before-signature.ts";
 import { everyRequestEnds } from "./invariants/every-request-ends.ts";
 import { honestUnbanned } from "./invariants/honest-unbanned.ts";
@@ -14,6 +15,7 @@ import type { World } from "./world.ts";
 export function allInvariants(): Invariant[] {
   return [
     certificateBeforeSignature(),
+    approvalsBeforeVote(),
     singleUse(),
     onePayment(),
     limitsHold(),

@@ -7,7 +7,7 @@ import { SeededRandom } from "./seeded-random.ts";
 /** Limits that a simulated cluster lives under; null switches one off. */
 export type Limits = Pick<
   Policy,
-  "rolling24hMaxSats" | "perDestination24hMaxSats" | "rateLimit" | "perTransactionMaxSats"
+  "rolling24hMaxSats" | "perDestination24hMaxSats" | "rateLimit" | "perTransactionMaxSats" | "approvals"
 >;
 
 /** Everything that is agreed before a cluster's nodes start: the same for the same limits, in every run. */
@@ -26,7 +26,13 @@ export const noLimits: Limits = {
   perDestination24hMaxSats: null,
   rateLimit: null,
   perTransactionMaxSats: null,
+  approvals: null,
 };
+
+/** The people who approve payments where limits ask for it. */
+export const approvers: readonly Ed25519Signer[] = ["ann", "bob", "cem"].map((name) =>
+  seededSigner(`approver/${name}`),
+);
 
 /** Five nodes of which four sign, on regtest. */
 export function planCluster(limits: Limits): ClusterPlan {
@@ -49,6 +55,7 @@ export function planCluster(limits: Limits): ClusterPlan {
     {
       nonce: new SeededRandom("manifest").hex(32),
       requesters: [requester.publicKey],
+      approvers: approvers.map(({ publicKey }) => publicKey),
       policy: policyHash(policy),
       caFingerprint: "0".repeat(64),
       createdAt: 0,

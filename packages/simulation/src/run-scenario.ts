@@ -4,6 +4,7 @@ import {
   type NodeIndex,
   type SignedSpendRequest,
   signBody,
+  signSpendApproval,
   spendRequestHash,
   spendRequestSchema,
   type TransactionRow,
@@ -14,7 +15,7 @@ import {
 } from "@cairn/core";
 import { behaviours } from "./behaviours/index.ts";
 import { Checker } from "./checker.ts";
-import type { ClusterPlan } from "./cluster-plan.ts";
+import { approvers, type ClusterPlan } from "./cluster-plan.ts";
 import { HostileNode } from "./hostile-node.ts";
 import type { Complaint, Invariant, Recovered } from "./invariant.ts";
 import { memoryEngines } from "./memory-engines.ts";
@@ -186,6 +187,10 @@ class Run {
         if (request !== undefined) this.#submit(operation.node, request, false);
         return;
       }
+      case "approve": {
+        const { id, approver, node } = operation;
+        return this.#approve(id, approver, node);
+      }
       case "make-key": {
         const request = keygenRequest(this.#modules.plan, {
           protocol: operation.protocol,
@@ -315,6 +320,24 @@ class Run {
       },
       (error: unknown) => this.#refused(node, error),
     );
+  }
+
+  #approve(id: number, approver: number, node: NodeIndex): void {
+    const request = this.#requests.get(id)?.body;
+    const signer = approvers[approver];
+    const runtime = this.#cluster.runtime(node);
+    if (request === undefined || signer === undefined || runtime === null) return;
+    const approval = {
+      version: 1,
+      cluster: request.cluster,
+      requestHash: spendRequestHash(request),
+      approver: signer.publicKey,
+      createdAt: request.createdAt,
+      expiry: request.expiry,
+    } as const;
+    runtime
+      .takeApproval(signSpendApproval(approval, signer))
+      .catch((error: unknown) => this.#refused(node, error));
   }
 
   #refused(node: NodeIndex, error: unknown): void {

@@ -1,7 +1,7 @@
-import type { NodeIndex } from "@cairn/core";
+import type { NodeIndex, Sats } from "@cairn/core";
 import type { MemoryFault } from "@cairn/storage";
 import { type BehaviourName, behaviourNames } from "./behaviours/index.ts";
-import { type Limits, noLimits } from "./cluster-plan.ts";
+import { approvers, type Limits, noLimits } from "./cluster-plan.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 /** What befalls every frame on its way. */
@@ -35,6 +35,8 @@ export type Operation = Moment &
       }
     /** The same request again, at another node. */
     | { readonly op: "pay-again"; readonly id: number; readonly node: NodeIndex }
+    /** A person's approval of payment `id`. */
+    | { readonly op: "approve"; readonly id: number; readonly approver: number; readonly node: NodeIndex }
     | { readonly op: "make-key"; readonly node: NodeIndex; readonly protocol: "frost" | "cggmp24" }
     | { readonly op: "mine"; readonly blocks: number }
     | { readonly op: "reorganise"; readonly depth: number }
@@ -122,6 +124,10 @@ function pickLimits(random: SeededRandom): Limits {
   const kind = random.below(4);
   if (kind === 1) return { ...noLimits, rolling24hMaxSats: 600_000n as Limits["rolling24hMaxSats"] };
   if (kind === 2) return { ...noLimits, rateLimit: { count: 2, windowMs: 30_000 } };
+  if (kind === 3) {
+    const keys = approvers.map(({ publicKey }) => publicKey);
+    return { ...noLimits, approvals: { m: 2, keys, aboveSats: 60_000n as Sats } };
+  }
   return noLimits;
 }
 
@@ -165,7 +171,18 @@ function payments(random: SeededRandom, within: Within, limits: Limits): Operati
       });
     }
   }
-  return operations;
+  return limits.approvals === null ? operations : [...operations, ...approvalsOf(operations, random)];
+}
+
+/** Approvals of payments by none, one, some or all, in any order, some of them twice or at two nodes. */
+function approvalsOf(payments: readonly Operation[], random: SeededRandom): Operation[] {
+  return payments.flatMap((payment) => {
+    if (payment.op !== "pay") return [];
+    return Array.from({ length: random.below(6) }, (): Operation => {
+      const at = payment.at + random.below(10_000);
+      return { at, op: "approve", id: payment.id, approver: random.below(3), node: random.pick(NODES) };
+    });
+  });
 }
 
 function faults(random: SeededRandom, within: Within, hostile: NodeIndex | null): Operation[] {

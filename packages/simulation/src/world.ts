@@ -2,6 +2,7 @@ import { parseTransaction } from "@cairn/bitcoin";
 import { grantIdOf, type Intent, intentSchema } from "@cairn/consensus";
 import {
   decodeCanonical,
+  type Ed25519PublicKey,
   type ExecutionId,
   type IntentHash,
   type LineageId,
@@ -38,6 +39,8 @@ export interface DiskModel {
   /** Rounds in which the node itself approved. */
   readonly approvals: Map<IntentHash, Set<number>>;
   readonly certified: Set<IntentHash>;
+  /** People whose approvals the disk was given, by request. */
+  readonly consents: Map<RequestHash, Set<Ed25519PublicKey>>;
   readonly subjects: Map<SessionId, string>;
   readonly executions: Map<ExecutionId, string>;
   /** Executions of key generation, whose test signatures move no coin. */
@@ -70,6 +73,7 @@ export class World {
         {
           approvals: new Map(),
           certified: new Set(),
+          consents: new Map(),
           subjects: new Map(),
           executions: new Map(),
           keygens: new Set(),
@@ -177,6 +181,11 @@ export class World {
         const { intent, round, voter, approve } = write.row;
         if (voter !== node || !approve) return;
         disk.approvals.set(intent, (disk.approvals.get(intent) ?? new Set()).add(round));
+        return;
+      }
+      case "approval": {
+        const { request, approver } = write.row;
+        disk.consents.set(request, (disk.consents.get(request) ?? new Set()).add(approver));
         return;
       }
       case "session": {

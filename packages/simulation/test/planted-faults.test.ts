@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeStore, StoreWrite } from "@cairn/core";
 import { Checker } from "../src/checker.ts";
-import { noLimits, planCluster } from "../src/cluster-plan.ts";
+import { approvers, noLimits, planCluster } from "../src/cluster-plan.ts";
 import type { Invariant } from "../src/invariant.ts";
 import type { Observation } from "../src/observation.ts";
 import { reportFailure } from "../src/report.ts";
@@ -140,6 +140,10 @@ test("histories that were altered to break an invariant are found, and the one t
     assert.equal(judge(history, strict), "limits-hold");
     const rare = planCluster({ ...noLimits, rateLimit: { count: 1, windowMs: 60_000 } });
     assert.equal(judge(history, rare), "limits-hold");
+  });
+  await t.test("voted for without the approvals that policy asks for", () => {
+    const asked = { m: 1, keys: approvers.map(({ publicKey }) => publicKey), aboveSats: 99_999n as never };
+    assert.equal(judge(history, planCluster({ ...noLimits, approvals: asked })), "approvals-before-vote");
   });
   await t.test("an honest node banned", () => {
     const row = {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Sats } from "@cairn/core";
+import { approvers, noLimits } from "../src/cluster-plan.ts";
 import { runSeeds } from "../src/run-seeds.ts";
-import { scenarioOf } from "../src/scenario.ts";
+import { type Operation, scenarioOf } from "../src/scenario.ts";
 import { simulate, simulateSeed } from "../src/simulate-seed.ts";
-import { payment, quietScenario } from "./quiet-scenario.ts";
+import { node, payment, quietScenario } from "./quiet-scenario.ts";
 
 test("five honest nodes confirm payments of both protocols under virtual time", async () => {
   const started = performance.now();
@@ -14,6 +16,35 @@ test("five honest nodes confirm payments of both protocols under virtual time", 
   assert.ok(outcome.confirmed >= 2, "both are confirmed");
   assert.ok(outcome.virtualMs > 3_600_000, "an hour went by");
   assert.ok(performance.now() - started < 1_800_000, "and nobody waited for it");
+});
+
+test("a payment that needs approvals is made once two people have approved, and not with one", async () => {
+  const keys = approvers.map(({ publicKey }) => publicKey);
+  const limits = { ...noLimits, approvals: { m: 2, keys, aboveSats: 60_000n as Sats } };
+  const approve = (at: number, id: number, approver: number, to: number): Operation => ({
+    at,
+    op: "approve",
+    id,
+    approver,
+    node: node(to),
+  });
+  const outcome = await simulate(
+    quietScenario(
+      [
+        payment(1_000, 1, { sats: 61_000 }),
+        approve(1_000, 1, 0, 5),
+        approve(2_000, 1, 0, 4),
+        approve(3_000, 1, 2, 3),
+        payment(4_000, 2, { sats: 61_000, wallet: 1 }),
+        approve(5_000, 2, 1, 2),
+        approve(6_000, 2, 1, 1),
+      ],
+      { limits, healAt: 50_000 },
+    ),
+  );
+  assert.equal(outcome.complaint, null);
+  // The two of the end need nobody's approval.
+  assert.deepEqual([outcome.signed, outcome.confirmed], [3, 3]);
 });
 
 test("the same seed gives the same trace, byte for byte, and another seed another", async () => {
