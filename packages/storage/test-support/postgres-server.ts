@@ -13,8 +13,8 @@ const run = promisify(execFile);
 export interface PostgresServerOptions {
   /** Lines of `postgresql.conf`. */
   readonly settings?: readonly string[];
-  /** PEM files for TLS. */
-  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Makes the PEM files for TLS at this address. */
+  readonly tls?: (host: string) => Promise<{ readonly certificate: Uint8Array; readonly key: Uint8Array }>;
 }
 
 /** A Postgres server of a test's own: loopback, a free port, a temporary folder, the role `cairn` with the password `secret`. End it with `remove`. */
@@ -227,9 +227,10 @@ grant all on sequence room to cairn`,
       ...settings,
     ];
     if (tls !== undefined) {
+      const { certificate, key } = await tls(this.host);
       for (const [name, pem] of [
-        ["server.crt", tls.certificate],
-        ["server.key", tls.key],
+        ["server.crt", certificate],
+        ["server.key", key],
       ] as const) {
         await writeFile(join(data, name), pem, { mode: 0o600 });
         if (owner !== null) await chown(join(data, name), owner.uid, owner.gid);
