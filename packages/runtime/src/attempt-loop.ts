@@ -206,7 +206,12 @@ export class AttemptLoop<Key extends string, Job> {
   #after(key: Key, delayMs: number, run: () => void): void {
     if (this.#closed) return;
     this.#timers.get(key)?.cancel();
-    this.#timers.set(key, this.#modules.clock.after(Math.max(0, delayMs), run));
+    const timer = this.#modules.clock.after(Math.max(0, delayMs), () => {
+      // A look may be asked for after its subject is gone: nothing else would ever forget its timer.
+      if (this.#timers.get(key) === timer) this.#timers.delete(key);
+      run();
+    });
+    this.#timers.set(key, timer);
   }
 
   #in(delayMs: number): UnixMs {

@@ -37,6 +37,7 @@ function bench() {
   let now = 0;
   let timers: { readonly at: number; readonly run: () => void }[] = [];
   let open = true;
+  let stale = 0;
   const clock: Clock = {
     now: () => now as UnixMs,
     monotonic: () => now,
@@ -45,6 +46,7 @@ function bench() {
       timers.push(timer);
       return {
         cancel: () => {
+          if (!timers.includes(timer)) stale += 1;
           timers = timers.filter((other) => other !== timer);
         },
       };
@@ -90,7 +92,17 @@ function bench() {
   const shut = () => {
     open = false;
   };
-  return { attempts, loop, turns, live, cancelled, runUntil, shut, pending: () => timers.length };
+  return {
+    attempts,
+    loop,
+    turns,
+    live,
+    cancelled,
+    runUntil,
+    shut,
+    pending: () => timers.length,
+    stale: () => stale,
+  };
 }
 
 test("after a failed attempt the next one follows, at a later turn", async () => {
@@ -142,4 +154,14 @@ test("what is removed takes no more turns, and its session that still lives here
   assert.equal(pending(), 0);
   await runUntil(() => false);
   assert.deepEqual(turns, []);
+});
+
+test("a look asked for at what is gone leaves nothing behind", async () => {
+  const { attempts, runUntil, pending, stale } = bench();
+  attempts.wake("gone");
+  attempts.retry("not there yet", 10, () => {});
+  await runUntil(() => false);
+  assert.equal(pending(), 0);
+  attempts.close();
+  assert.equal(stale(), 0, "timers that ran are still kept");
 });
