@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CairnClient } from "@cairn/client";
-import {
-  CairnError,
-  type Clock,
-  isCairnError,
-  type KeygenRequest,
-  manifestHash,
-  type SignedKeygenRequest,
-  signBody,
-  systemClock,
-  systemRandom,
-  type UnixMs,
-} from "@cairn/core";
+import { CairnError, type Clock, isCairnError, systemClock, systemRandom, type UnixMs } from "@cairn/core";
 import { freeEndpoints } from "@cairn/core/test-support";
 import { createReducedEngine } from "@cairn/engine/reduced";
 import { ClockWatch } from "../src/clock-watch.ts";
 import { CairnNode, createLog, loadConfig } from "../src/index.ts";
 import { ADMIN_TOKEN, NodeFolder, type TestCluster, testCluster } from "./node-folder.ts";
+import { signedKeygen } from "./signed-keygen.ts";
+import { until } from "./until.ts";
 
 const TEN_MINUTES = 600_000;
 
@@ -77,30 +68,6 @@ async function start(cluster: TestCluster, index: number, listen: string, clock:
   }
 }
 
-function keygen(cluster: TestCluster): SignedKeygenRequest {
-  const [operator] = cluster.operators;
-  assert.ok(operator !== undefined);
-  const now = systemClock.now();
-  const body: KeygenRequest = {
-    version: 1,
-    cluster: cluster.manifest.cluster,
-    manifest: manifestHash(cluster.manifest),
-    protocol: "frost",
-    threshold: 2,
-    total: 2,
-    label: "main",
-    nonce: "2f".repeat(32) as KeygenRequest["nonce"],
-    createdAt: now,
-    expiry: (now + 3_600_000) as KeygenRequest["expiry"],
-    operator: operator.publicKey,
-  };
-  return signBody("cairn/keygen-request/v1", body, operator);
-}
-
-async function until(done: () => Promise<boolean>): Promise<void> {
-  while (!(await done())) await new Promise((resolve) => setTimeout(resolve, 300));
-}
-
 test("a node whose clock is ten minutes off is told so by its own health and by its peer's, and in both logs", {
   timeout: 120_000,
 }, async () => {
@@ -113,18 +80,26 @@ test("a node whose clock is ten minutes off is told so by its own health and by 
   try {
     const [right, wrong] = nodes;
     assert.ok(right !== undefined && wrong !== undefined);
-    await until(async () => (await right.client.call("getClusterStatus", {})).up === 2);
-    assert.equal((await right.client.call("health", {})).clock, "ok");
-    // A keygen request is what these two have to talk about.
-    await right.client.call("createKey", { body: keygen(cluster) });
-    await until(async () => (await wrong.client.call("health", {})).clock === "disagrees");
+    await until(
+      () => right.client.call("getClusterStatus", {}),
+      ({ up }) => up === 2,
+    );
+    // A keygen request is something that these two have to talk about.
+    await right.client.call("createKey", { body: signedKeygen(cluster) });
+    await until(
+      () => wrong.client.call("health", {}),
+      ({ clock }) => clock === "disagrees",
+    );
     const health = await wrong.client.call("health", {});
     assert.equal(health.status, "degraded");
     assert.ok(wrong.log.some((line) => line.includes("clock-skew") && line.includes("time synchronisation")));
-    await wrong.client.call("createKey", { body: keygen(cluster) }).catch((error: unknown) => {
+    await wrong.client.call("createKey", { body: signedKeygen(cluster) }).catch((error: unknown) => {
       assert.ok(error instanceof CairnError, String(error));
     });
-    await until(async () => (await right.client.call("health", {})).clock === "disagrees");
+    await until(
+      () => right.client.call("health", {}),
+      ({ clock }) => clock === "disagrees",
+    );
     assert.ok(right.log.some((line) => line.includes("clock-skew")));
     const { keys } = await right.client.call("listKeys", {});
     assert.ok(keys.every(({ status }) => status !== "active"));
@@ -138,7 +113,7 @@ test("a clock that goes back under a running node harms nothing: what comes from
   const clock = new WrongClock(0);
   const node = await start(cluster, 1, "127.0.0.1:0", clock);
   try {
-    const body = keygen(cluster);
+    const body = signedKeygen(cluster);
     clock.offsetMs = -TEN_MINUTES;
     await assert.rejects(node.client.call("createKey", { body }), (error) => {
       assert.ok(isCairnError(error, "clock-skew"), String(error));

@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CairnClient } from "@cairn/client";
-import { type KeygenRequest, manifestHash, signBody, verifyWalletRecord } from "@cairn/core";
+import { verifyWalletRecord } from "@cairn/core";
 import { freeEndpoints } from "@cairn/core/test-support";
 import { Daemon } from "./daemon-process.ts";
 import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
-
-async function until<T>(ask: () => Promise<T>, done: (answer: T) => boolean): Promise<T> {
-  for (;;) {
-    const answer = await ask();
-    if (done(answer)) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
+import { signedKeygen } from "./signed-keygen.ts";
+import { until } from "./until.ts";
 
 test("two daemons find each other and make a FROST key that an operator asked for over the API, with a wallet that both signed", {
   timeout: 120_000,
@@ -36,28 +30,13 @@ test("two daemons find each other and make a FROST key that an operator asked fo
       clients.push(new CairnClient({ endpoints: [String(api)], token: ADMIN_TOKEN }));
     }
     const [first, second] = clients;
-    const [operator] = cluster.operators;
-    assert.ok(first !== undefined && second !== undefined && operator !== undefined);
+    assert.ok(first !== undefined && second !== undefined);
     await until(
       () => first.call("getClusterStatus", {}),
       ({ up }) => up === 2,
     );
 
-    const now = Date.now();
-    const request: KeygenRequest = {
-      version: 1,
-      cluster: cluster.manifest.cluster,
-      manifest: manifestHash(cluster.manifest),
-      protocol: "frost",
-      threshold: 2,
-      total: 2,
-      label: "main",
-      nonce: "1f".repeat(32) as KeygenRequest["nonce"],
-      createdAt: now as KeygenRequest["createdAt"],
-      expiry: (now + 600_000) as KeygenRequest["expiry"],
-      operator: operator.publicKey,
-    };
-    const body = signBody("cairn/keygen-request/v1", request, operator);
+    const body = signedKeygen(cluster);
     const { keyId } = await first.call("createKey", { body, idempotencyKey: "keygen" });
     const again = await first.call("createKey", { body, idempotencyKey: "keygen" });
     assert.equal(again.keyId, keyId);

@@ -4,7 +4,6 @@ import { type Role, spendRequestToJson } from "@cairn/client";
 import {
   type Change,
   encodeCanonical,
-  type KeygenRequest,
   manifestHash,
   nodeIndexSchema,
   type Policy,
@@ -35,6 +34,7 @@ import { createMetrics } from "../src/metrics.ts";
 import { SpendFactsCache } from "../src/spend-facts-cache.ts";
 import { FakeNode } from "./fake-node.ts";
 import { type TestCluster, testCluster } from "./node-folder.ts";
+import { signedKeygen } from "./signed-keygen.ts";
 
 export const tokenOf = (role: Role): string => `${role}-token-of-tests`;
 
@@ -251,25 +251,9 @@ export class RestFixture {
     return signSpendApproval(approval, approver);
   }
 
+  /** JSON body of a keygen request that an operator signed. */
   signedKeygen(): unknown {
-    const { manifest, operators } = this.cluster;
-    const [operator] = operators;
-    if (operator === undefined) throw new RangeError("no operator");
-    const now = systemClock.now();
-    const body: KeygenRequest = {
-      version: 1,
-      cluster: manifest.cluster,
-      manifest: manifestHash(manifest),
-      protocol: "cggmp24",
-      threshold: 2,
-      total: 2,
-      label: "main",
-      nonce: randomBytes(32).toString("hex") as KeygenRequest["nonce"],
-      createdAt: now,
-      expiry: (now + 3_600_000) as KeygenRequest["expiry"],
-      operator: operator.publicKey,
-    };
-    return signBody("cairn/keygen-request/v1", body, operator);
+    return signedKeygen(this.cluster, { protocol: "cggmp24" });
   }
 
   async close(): Promise<void> {
