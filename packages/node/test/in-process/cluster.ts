@@ -8,9 +8,7 @@ import {
   type Courier,
   Ed25519Signer,
   type KeygenRequest,
-  keygenRequestSchema,
   type Manifest,
-  manifestHash,
   type NodeIndex,
   type NodeStore,
   type Sats,
@@ -38,6 +36,7 @@ import { NodeRuntime } from "@cairn/runtime";
 import { type AttemptSettings, type Engine, initiatorDriver, type SessionTimeouts } from "@cairn/signing";
 import { AuditLog, MemoryDisk, type MemoryFault, openMemoryStore } from "@cairn/storage";
 import { createCourier, MemoryHub } from "@cairn/transport";
+import { signedKeygen } from "../signed-keygen.ts";
 
 /** One node of an in-process cluster, and what a test may do to it. */
 export interface InProcessNode {
@@ -170,10 +169,12 @@ export class InProcessCluster {
       primes: { target: this.#options.presignatures === undefined ? 0 : 4 },
     });
     const tampering = this.#options.tampering?.(index) ?? {};
-    const store: NodeStore = (await this.#options.openStore?.(index, cluster)) ?? openMemoryStore({
-      disk,
-      ...(tampering.fault === undefined ? {} : { fault: tampering.fault }),
-    });
+    const store: NodeStore =
+      (await this.#options.openStore?.(index, cluster)) ??
+      openMemoryStore({
+        disk,
+        ...(tampering.fault === undefined ? {} : { fault: tampering.fault }),
+      });
     const { burning } = tampering;
     if (burning !== undefined) {
       const burn = store.burn.bind(store);
@@ -285,23 +286,7 @@ export class InProcessCluster {
   }
 
   keygenRequest(protocol: KeygenRequest["protocol"], label: string): SignedKeygenRequest {
-    const [operator] = this.#operators;
-    if (operator === undefined) throw new RangeError("no operator");
-    const now = Date.now();
-    const body = keygenRequestSchema.parse({
-      version: 1,
-      cluster: this.manifest.cluster,
-      manifest: manifestHash(this.manifest),
-      protocol,
-      threshold: this.manifest.threshold,
-      total: this.manifest.members.length,
-      label,
-      nonce: toHex(randomBytes(32)),
-      createdAt: now,
-      expiry: now + 600_000,
-      operator: operator.publicKey,
-    });
-    return signBody("cairn/keygen-request/v1", body, operator);
+    return signedKeygen({ manifest: this.manifest, operators: this.#operators }, { protocol, label });
   }
 
   /** Makes a key and waits until every running node has its wallet. */
