@@ -2,6 +2,7 @@ import { CairnClient } from "@cairn/client";
 import type { Ed25519Signer, SignedManifest } from "@cairn/core";
 import type { CliConfig } from "./cli-config.ts";
 import { readSigner } from "./read-signer.ts";
+import { type TrustedConstitution, trustedHistory } from "./trusted-history.ts";
 import { trustedManifest } from "./trusted-manifest.ts";
 import { selectWallet, type TrustedWallet, trustedWallets } from "./trusted-wallet.ts";
 
@@ -28,6 +29,11 @@ export class ClusterAccess {
   signedManifest(): Promise<SignedManifest> {
     this.#manifest ??= trustedManifest(this.client, this.config);
     return this.#manifest;
+  }
+
+  /** What is in force, with its policy. @throws CairnError of {@link trustedHistory} */
+  constitution(): Promise<TrustedConstitution> {
+    return trustedHistory(this.client, this.config);
   }
 
   async wallets(): Promise<readonly TrustedWallet[]> {

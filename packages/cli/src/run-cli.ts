@@ -16,6 +16,7 @@ import { addNodeCommands } from "./commands/node-commands.ts";
 import { collect } from "./commands/option-values.ts";
 import { addPolicyCommands } from "./commands/policy-commands.ts";
 import { addPresigCommands } from "./commands/presig-commands.ts";
+import { addProposalCommands } from "./commands/proposal-commands.ts";
 import { addSendCommand } from "./commands/send-command.ts";
 import { addSessionCommands } from "./commands/session-commands.ts";
 import { addTokenCommands } from "./commands/token-commands.ts";
@@ -86,6 +87,7 @@ export function createProgram(modules: CliModules): Command {
   addPresigCommands(program, context);
   addSessionCommands(program, context);
   addPolicyCommands(program, context);
+  addProposalCommands(program, context);
   addAuditCommands(program, context);
   addEvidenceCommands(program, context);
   addEventsCommand(program, context);

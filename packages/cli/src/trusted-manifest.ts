@@ -2,6 +2,7 @@ import type { CairnClient } from "@cairn/client";
 import {
   CairnError,
   decodeCanonical,
+  isCairnError,
   type Manifest,
   type ManifestHash,
   manifestFingerprint,
@@ -10,9 +11,11 @@ import {
   signedManifestSchema,
 } from "@cairn/core";
 import type { CliConfig } from "./cli-config.ts";
+import { trustedHistory } from "./trusted-history.ts";
 
 /**
- * The manifest that a node serves, once its hash is the pinned one: from then on it is the cluster's own word, whoever brought it.
+ * The manifest that a node serves, once its hash is the pinned one or operators' decisions lead there from the pinned one: from then on
+ * it is the cluster's own word, whoever brought it.
  * @throws CairnError `peer-disagrees` when it is another one or no manifest at all
  */
 export async function trustedManifest(
@@ -33,6 +36,11 @@ export async function trustedManifest(
   }
   const hash = manifestHash(signed.manifest);
   if (hash === config.manifest && signed.manifest.cluster === config.cluster) return signed;
+  const history = await trustedHistory(client, config).catch((error: unknown) => {
+    if (!isCairnError(error, "peer-disagrees")) throw error;
+    return null;
+  });
+  if (history?.manifestHash === hash) return signed;
   throw otherManifest(hash, config.manifest, signed.manifest);
 }
 
@@ -40,7 +48,7 @@ function otherManifest(hash: ManifestHash, pinned: ManifestHash, manifest: Manif
   return new CairnError(
     "peer-disagrees",
     `the node serves another manifest (${manifestFingerprint(hash)}, number ${manifest.sequence}) than the one that is pinned (${manifestFingerprint(pinned)}). ` +
-      "Either the operators have changed it, or the node lies: compare fingerprints with them, and only then pin the new one with `cairn config pin HASH`",
+      "and no decisions of the operators lead there. Compare fingerprints with the operators, and only then pin the new one with `cairn config pin HASH`",
     { hash, pinned, sequence: manifest.sequence },
   );
 }

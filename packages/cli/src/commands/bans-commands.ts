@@ -7,12 +7,13 @@ import { fileFailure } from "../file-failure.ts";
 import { judgeOffline, type Proof } from "../judge-offline.ts";
 import { proofFacts, proofView } from "./evidence-commands.ts";
 import { examples } from "./examples.ts";
+import { addLiftOptions, type LiftOptions, proposeLift } from "./proposal-commands.ts";
 
 type Ban = CallOutput<"listBans">["bans"][number];
 
 /** `cairn cluster bans`. */
 export function addBansCommands(cluster: Command, context: CommandContext): void {
-  const bans = cluster.command("bans").description("nodes that are kept out, and why: list, explain");
+  const bans = cluster.command("bans").description("nodes that are kept out, and why: list, explain, lift");
 
   bans
     .command("list")
@@ -38,6 +39,12 @@ export function addBansCommands(cluster: Command, context: CommandContext): void
         );
       });
     });
+
+  addLiftOptions(
+    bans.command("lift").description("propose to end a node's bans before their time; operators decide"),
+  )
+    .addHelpText("after", examples("cairn cluster bans lift --node 3"))
+    .action(async (options: LiftOptions) => proposeLift(context, options));
 
   bans
     .command("explain")

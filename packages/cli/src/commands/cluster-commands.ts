@@ -2,7 +2,9 @@ import type { ClusterStatus } from "@cairn/client";
 import { CairnError, isCairnError, manifestFingerprint, manifestHash } from "@cairn/core";
 import type { Command } from "commander";
 import type { CliConfig } from "../cli-config.ts";
+import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
+import { trustedHistory } from "../trusted-history.ts";
 import { addBansCommands } from "./bans-commands.ts";
 import { examples } from "./examples.ts";
 
@@ -35,9 +37,10 @@ export function addClusterCommands(program: Command, context: CommandContext): v
       // Where no node gives an answer, the first one's reason is the answer.
       if (down && first !== undefined) throw first;
       const { output } = context;
+      const pinned = await inForce(access);
       const document = {
-        cluster: access.config.cluster,
-        manifest: access.config.manifest,
+        cluster: pinned.cluster,
+        manifest: pinned.manifest,
         canSign: answers.some(({ status }) => status?.canSign === true),
         nodes: answers.map((answer) =>
           answer.status === null
@@ -49,25 +52,25 @@ export function addClusterCommands(program: Command, context: CommandContext): v
               }
             : {
                 endpoint: answer.endpoint,
-                state: agrees(answer.status, access.config) ? "agrees" : "disagrees",
+                state: agrees(answer.status, pinned) ? "agrees" : "disagrees",
                 status: answer.status,
               },
         ),
       };
       output.answer(document, () => {
         output.facts([
-          ["cluster", access.config.cluster],
-          ["manifest", manifestFingerprint(access.config.manifest)],
+          ["cluster", pinned.cluster],
+          ["manifest", manifestFingerprint(pinned.manifest)],
           ["can sign", document.canSign ? "yes" : "no"],
         ]);
         output.line("");
         output.table(
           ["node", "endpoint", "state", "up", "can sign", "keys", "tip", "primes"],
-          answers.map((answer) => statusRow(answer, access.config)),
+          answers.map((answer) => statusRow(answer, pinned)),
         );
         for (const { endpoint, status, error } of answers) {
           if (error !== null) output.note(`${endpoint} gives no answer: ${error.message}`);
-          else if (!agrees(status, access.config)) {
+          else if (!agrees(status, pinned)) {
             output.note(
               `${endpoint} has another manifest in force (${manifestFingerprintOf(status)}) than the pinned one: compare fingerprints with the other operators before you believe either`,
             );
@@ -155,7 +158,23 @@ export function addClusterCommands(program: Command, context: CommandContext): v
 
   addBansCommands(cluster, context);
 }
-function agrees(status: ClusterStatus, config: CliConfig): boolean {
+type Pinned = Pick<CliConfig, "cluster" | "manifest">;
+
+/** The hash to compare nodes with: of what is in force since operators have changed the pinned manifest, where any node tells. */
+async function inForce(access: ClusterAccess): Promise<Pinned> {
+  const { cluster, manifest } = access.config;
+  for (const { client } of access.clients()) {
+    try {
+      const { manifestHash } = await trustedHistory(client, access.config);
+      return { cluster, manifest: manifestHash };
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+    }
+  }
+  return { cluster, manifest };
+}
+
+function agrees(status: ClusterStatus, config: Pinned): boolean {
   return status.cluster === config.cluster && status.manifest.hash === config.manifest;
 }
 
@@ -163,7 +182,7 @@ function manifestFingerprintOf(status: ClusterStatus): string {
   return status.manifest.hash.match(/.{8}/g)?.join(" ") ?? status.manifest.hash;
 }
 
-function statusRow({ endpoint, status, error }: Answer, config: CliConfig): string[] {
+function statusRow({ endpoint, status, error }: Answer, config: Pinned): string[] {
   if (status === null) return ["", endpoint, "down", "", "", "", "", error.code];
   return [
     String(status.node),

@@ -4,7 +4,17 @@ import type { CommandContext } from "../command-context.ts";
 import { examples } from "./examples.ts";
 import { collectOneOf, wholeNumber } from "./option-values.ts";
 
-const types = ["transaction", "key", "session", "peer", "violation", "ban", "presignatures", "primes"];
+const types = [
+  "transaction",
+  "key",
+  "session",
+  "peer",
+  "violation",
+  "ban",
+  "change",
+  "presignatures",
+  "primes",
+];
 
 /** `cairn events`: what happens at a node, as it happens. */
 export function addEventsCommand(program: Command, context: CommandContext): void {

@@ -3,6 +3,7 @@ import { CairnError, isCairnError } from "@cairn/core";
 import type { Command } from "commander";
 import { parseAmount } from "../amount.ts";
 import type { CommandContext } from "../command-context.ts";
+import { policyToJson } from "../policy-json.ts";
 import { readRecipients } from "../recipients.ts";
 import { examples } from "./examples.ts";
 import { collect, hex32 } from "./option-values.ts";
@@ -17,7 +18,24 @@ interface CheckOptions {
 
 /** `cairn policy`. */
 export function addPolicyCommands(program: Command, context: CommandContext): void {
-  const policy = program.command("policy").description("spending policy: check");
+  const policy = program.command("policy").description("spending policy: show, check");
+  policy
+    .command("show")
+    .description("the policy in force, proven by the operators' signatures; --json prints what may be edited")
+    .addHelpText("after", examples("cairn policy show", "cairn policy show --json > policy.json"))
+    .action(async () => {
+      const access = await context.access();
+      const document = policyToJson((await access.constitution()).policy);
+      const { output } = context;
+      output.answer(document, () =>
+        output.facts(
+          Object.entries(document).map(([rule, value]) => [
+            rule,
+            value === null ? "off" : typeof value === "object" ? JSON.stringify(value) : String(value),
+          ]),
+        ),
+      );
+    });
   policy
     .command("check")
     .description(
