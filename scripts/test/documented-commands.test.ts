@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
-import { chmodSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { clusterIdSchema, nodeIndexSchema, systemClock, systemRandom } from "@cairn/core";
-import { openSqliteStore } from "@cairn/storage";
+import { systemClock, systemRandom } from "@cairn/core";
 import { createProgram } from "../../packages/cli/src/run-cli.ts";
-import { presignatureRow } from "../../packages/storage/test/rows.ts";
-import { temporaryRepository } from "./temporary-repository.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const operations = readFileSync(join(root, "docs", "operations.md"), "utf8");
@@ -64,37 +60,4 @@ test("every cairn command that the documents show exists, with each of its optio
       `"${line}" stops before a command`,
     );
   }
-});
-
-test("the statement for a restored database ends its presignatures and leaves no secret half", async (t) => {
-  const [, statement = ""] = /```sql\n([\s\S]*?)```/.exec(operations) ?? [];
-  assert.match(statement, /update presignatures/);
-  const folder = temporaryRepository(t, {});
-  chmodSync(folder, 0o700);
-  const options = {
-    path: join(folder, "cairn.db"),
-    cluster: clusterIdSchema.parse("11".repeat(32)),
-    node: nodeIndexSchema.parse(1),
-  };
-  const before = await openSqliteStore(options, { clock: systemClock });
-  await before.commit([
-    { write: "presignature", row: presignatureRow("ready") },
-    { write: "presignature", row: presignatureRow("pending", { state: "pending" }) },
-  ]);
-  await before.close();
-
-  const database = new DatabaseSync(options.path);
-  database.exec(statement);
-  database.close();
-
-  const after = await openSqliteStore(options, { clock: systemClock });
-  const rows = await after.presignatures({});
-  await after.close();
-  assert.deepEqual(
-    rows.map(({ state, sealed }) => [state, sealed.length]),
-    [
-      ["discarded", 0],
-      ["discarded", 0],
-    ],
-  );
 });

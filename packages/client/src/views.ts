@@ -348,6 +348,7 @@ export const eventSchema = z.object({
     "violation",
     "ban",
     "change",
+    "fence",
     "presignatures",
     "primes",
   ]),

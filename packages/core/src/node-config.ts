@@ -221,6 +221,13 @@ export const nodeConfigSchema = z.strictObject({
         .describe("Safe primes kept in stock; four make one node's auxiliary information"),
     })
     .prefault({}),
+  audit: z
+    .strictObject({
+      fence_ms: milliseconds(1_000, 3_600_000)
+        .default(60_000)
+        .describe("Time between two questions to a peer how far it is, which show whether it was set back"),
+    })
+    .prefault({}),
   log: z
     .strictObject({
       level: z

@@ -367,6 +367,7 @@ function runtimeOptions(config: NodeConfig, { me, manifest, policy, epoch }: Nod
       batch: presignatures.batch,
       checkMs: presignatures.check_ms,
     },
+    audit: { fenceMs: config.audit.fence_ms },
   };
 }
 

@@ -13,6 +13,7 @@ export interface NodeEvent {
     | "violation"
     | "ban"
     | "change"
+    | "fence"
     | "presignatures"
     | "primes";
   readonly subject: string;

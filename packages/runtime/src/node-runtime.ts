@@ -21,12 +21,14 @@ import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
 import { ChangeDesk, wordsOf } from "./change-desk.ts";
 import { Departures } from "./departures.ts";
+import { FenceDesk } from "./fence-desk.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
 import { type Batch, type Cell, Loop } from "./loop.ts";
 import { ManifestBook } from "./manifest-book.ts";
 import type { NodeEvent } from "./node-event.ts";
 import { NodeEvents } from "./node-events.ts";
+import { OwnFence } from "./own-fence.ts";
 import { PeerInbox } from "./peer-inbox.ts";
 import { PresignDesk } from "./presign-desk.ts";
 import type { RuntimeModules, RuntimeOptions } from "./runtime-options.ts";
@@ -59,6 +61,8 @@ export class NodeRuntime {
   readonly manifests: ManifestBook;
   readonly changes: ChangeDesk;
   readonly chain: ChainWatch;
+  readonly fence: FenceDesk;
+  readonly #own: OwnFence;
   readonly #signing: SignDesk;
   readonly #departures: Departures;
   readonly #interrupted: InterruptedSessions;
@@ -112,6 +116,47 @@ export class NodeRuntime {
         },
         lifted: (node) => this.#events.emit("ban", String(node), "lifted", {}),
         forgiven: (node, violation) => this.changes.forgives(node, violation),
+      },
+    );
+    this.#own = new OwnFence(
+      {
+        me,
+        epoch: options.epoch,
+        get manifest() {
+          return book.manifest;
+        },
+      },
+      {
+        loop,
+        store,
+        signer,
+        clock,
+        changed: (state) => {
+          this.#events.emit("fence", String(me), state, {});
+          this.#peersChanged();
+        },
+      },
+    );
+    this.fence = new FenceDesk(
+      {
+        me,
+        fenceMs: options.audit.fenceMs,
+        get manifest() {
+          return book.manifest;
+        },
+      },
+      {
+        loop,
+        store,
+        courier,
+        own: this.#own,
+        clock,
+        random,
+        current: () => this.#peersChanged(),
+        setBack: (batch, node, judged) => {
+          this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
+          batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
+        },
       },
     );
     this.sessions = new SessionDesk(
@@ -172,6 +217,7 @@ export class NodeRuntime {
         certified: (intent) => this.#signing.begin(intent),
         signed: (intent) => this.chain.publish(intent),
         signing: (intent) => this.#signing.signing(intent),
+        admitted: () => this.#own.admitted(),
         violation: (batch, { type, node, evidence }, subject) =>
           this.bans.violation(batch, { type, node, evidence, subject }),
         proves: (evidence) => this.bans.proves(evidence),
@@ -191,7 +237,7 @@ export class NodeRuntime {
       ledger: this.#ledger,
       driver: modules.driver,
       up: () => this.#up(),
-      refused: () => this.bans.refused(),
+      refused: () => new Set([...this.bans.refused(), ...this.fence.refused()]),
     };
     this.#signing = new SignDesk(
       {
@@ -254,7 +300,7 @@ export class NodeRuntime {
     );
     this.#departures = new Departures({
       clock,
-      up: () => this.#up(),
+      up: () => this.#connected(),
       departed: (node) => this.sessions.departed(node),
     });
     this.#interrupted = new InterruptedSessions(
@@ -306,8 +352,10 @@ export class NodeRuntime {
       },
     );
     this.#catchUp = new ChangeCatchUp({ courier, clock, random, book, changes: this.changes });
-    this.#inbox = new PeerInbox({
+    this.#inbox = new PeerInbox(me, {
       loop,
+      fence: this.fence,
+      signer,
       changes: this.changes,
       catchUp: this.#catchUp,
       bans: this.bans,
@@ -353,6 +401,8 @@ export class NodeRuntime {
     modules.inForce(book.current);
     await runtime.changes.restore();
     runtime.sessions.restore(seen);
+    await runtime.#own.restore();
+    await runtime.fence.restore();
     await runtime.#interrupted.end();
     await runtime.bans.restore();
     await runtime.keys.restore();
@@ -372,12 +422,14 @@ export class NodeRuntime {
   }
 
   /** Asks for a spend: see {@link SpendDesk.submit}. */
-  submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
+  async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
+    this.#own.refuseRolledBack();
     return this.spends.submit(request, signature);
   }
 
   /** Asks all nodes for a key. @throws CairnError with what is wrong with the request */
-  generateKey(request: SignedKeygenRequest): Promise<KeyId> {
+  async generateKey(request: SignedKeygenRequest): Promise<KeyId> {
+    this.#own.refuseRolledBack();
     return this.keys.request(request);
   }
 
@@ -413,6 +465,7 @@ export class NodeRuntime {
     this.bans.close();
     this.changes.close();
     this.#departures.close();
+    this.fence.close();
     await this.sessions.close();
     await this.loop.close(new CairnError("closed", "the node is stopping"));
   }
@@ -433,10 +486,9 @@ export class NodeRuntime {
   #onPeer(status: PeerStatus): void {
     this.#events.emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
     this.#departures.peer(status);
+    this.fence.peer(status);
     if (!status.up) return;
     this.#catchUp.ask(status.node);
-    this.#signing.peersChanged();
-    this.keys.peersChanged();
     unawaited(this.#interrupted.peerUp(status.node), (cause) => this.#report(cause));
   }
 
@@ -473,8 +525,20 @@ export class NodeRuntime {
     });
   }
 
-  #up(): ReadonlySet<NodeIndex> {
+  #peersChanged(): void {
+    this.#signing.peersChanged();
+    this.keys.peersChanged();
+  }
+
+  #connected(): ReadonlySet<NodeIndex> {
     const peers = this.#modules.courier.peers().filter((peer) => peer.up);
     return new Set([this.options.me, ...peers.map(({ node }) => node)]);
+  }
+
+  /** Whom sessions can be made with now: nobody, before this node may act itself. */
+  #up(): ReadonlySet<NodeIndex> {
+    if (!this.#own.admits) return new Set();
+    const { me } = this.options;
+    return new Set([...this.#connected()].filter((node) => node === me || this.fence.isCurrent(node)));
   }
 }

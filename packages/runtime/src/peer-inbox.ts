@@ -1,17 +1,29 @@
-import { CairnError, type ErrorCode, isCairnError, type NodeIndex, type PeerMessage } from "@cairn/core";
+import {
+  CairnError,
+  type ErrorCode,
+  isCairnError,
+  type MessageKind,
+  type NodeIndex,
+  type PeerMessage,
+  type Signer,
+} from "@cairn/core";
 import { decodeSessionMessage, type SignedProposal } from "@cairn/signing";
 import type { BanDesk } from "./ban-desk.ts";
 import type { ChangeCatchUp } from "./change-catch-up.ts";
 import type { ChangeDesk } from "./change-desk.ts";
+import type { FenceDesk } from "./fence-desk.ts";
 import type { KeygenDesk } from "./keygen-desk.ts";
 import type { Loop } from "./loop.ts";
 import type { PresignDesk } from "./presign-desk.ts";
+import { nackCodeOf, sendNack } from "./send-nack.ts";
 import type { SessionDesk } from "./session-desk.ts";
 import type { SignDesk } from "./sign-desk.ts";
 import type { SpendDesk } from "./spend-desk.ts";
 
 export interface PeerInboxModules {
   readonly loop: Loop;
+  readonly fence: FenceDesk;
+  readonly signer: Signer;
   readonly bans: BanDesk;
   readonly changes: ChangeDesk;
   readonly catchUp: ChangeCatchUp;
@@ -31,13 +43,19 @@ const temporaryCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "chain-unavailable",
   "wrong-policy",
   "clock-skew",
+  "rolled-back",
 ]);
+
+/** What is taken from a peer that was set back: whatever shows that it is so no more. */
+const fenceKinds: ReadonlySet<MessageKind> = new Set<MessageKind>(["fence-challenge", "fence-answer"]);
 
 /** Hands each message of a peer to the desk that it concerns. */
 export class PeerInbox {
+  readonly #me: NodeIndex;
   readonly #modules: PeerInboxModules;
 
-  constructor(modules: PeerInboxModules) {
+  constructor(me: NodeIndex, modules: PeerInboxModules) {
+    this.#me = me;
     this.#modules = modules;
   }
 
@@ -45,6 +63,7 @@ export class PeerInbox {
   async onMessage(from: NodeIndex, message: PeerMessage): Promise<void> {
     try {
       this.#modules.bans.refuseBanned(from);
+      if (!fenceKinds.has(message.kind)) this.#modules.fence.refuseSetBack(from);
       await this.#dispatch(from, message);
     } catch (error) {
       if (!isCairnError(error) || temporaryCodes.has(error.code)) throw error;
@@ -58,7 +77,7 @@ export class PeerInbox {
   }
 
   async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
-    const { bans, catchUp, changes, keys, presignatures, spends } = this.#modules;
+    const { bans, catchUp, changes, fence, keys, presignatures, spends } = this.#modules;
     const { kind, payload } = message;
     switch (kind) {
       case "intent":
@@ -85,6 +104,10 @@ export class PeerInbox {
         return keys.onPublicPackage(from, payload);
       case "wallet-signature":
         return keys.onWalletSignature(from, payload);
+      case "fence-challenge":
+        return fence.onChallenge(from, payload);
+      case "fence-answer":
+        return fence.onAnswer(from, payload);
       case "presign-ready":
         return presignatures.onReady(from, payload);
       case "change":
@@ -134,8 +157,17 @@ export class PeerInbox {
     }
   }
 
-  #onProposal(from: NodeIndex, signed: SignedProposal): Promise<void> {
-    const { keys, presignatures, signing } = this.#modules;
+  async #onProposal(from: NodeIndex, signed: SignedProposal): Promise<void> {
+    const { fence, keys, presignatures, signing } = this.#modules;
+    const { initiator, signers } = signed.body;
+    const joins = signers.includes(this.#me);
+    try {
+      await fence.admit(joins ? signers : [initiator]);
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      if (joins) await this.#nack(from, signed, error);
+      return;
+    }
     switch (signed.body.purpose) {
       case "sign":
         return signing.onProposal(from, signed);
@@ -149,5 +181,13 @@ export class PeerInbox {
           "this version has no protocol that refreshes a key's shares",
         );
     }
+  }
+
+  #nack(to: NodeIndex, { body: proposal }: SignedProposal, error: CairnError): Promise<void> {
+    const { loop, signer } = this.#modules;
+    const { message } = error;
+    return loop.run((batch) =>
+      sendNack(batch, { me: this.#me, to, proposal, code: nackCodeOf(error), message }, signer),
+    );
   }
 }

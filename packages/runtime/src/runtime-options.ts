@@ -35,6 +35,13 @@ export interface RuntimeOptions {
   /** Key generation takes minutes: its own, longer timeouts. */
   readonly keygenTimeouts: SessionTimeouts;
   readonly inventory: InventorySettings;
+  readonly audit: AuditSettings;
+}
+
+/** How closely nodes watch each other's records. */
+export interface AuditSettings {
+  /** Time between two challenges to a peer that is up. */
+  readonly fenceMs: number;
 }
 
 /** The ports that a node runs over. */

@@ -61,6 +61,8 @@ export interface SpendDeskModules {
   /** Whether third parties will find the evidence to prove what it says. */
   readonly proves: (evidence: Evidence) => boolean;
   readonly changed: (row: TransactionRow) => void;
+  /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
+  readonly admitted: () => Promise<void>;
   readonly report: (cause: unknown) => void;
 }
 

@@ -25,6 +25,8 @@ export interface SpendJudgeModules {
   readonly clock: Clock;
   readonly live: LiveSpends;
   readonly claims: SpendClaims;
+  /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
+  readonly admitted: () => Promise<void>;
   readonly approvals: ApprovalBook;
 }
 
@@ -117,6 +119,7 @@ export class SpendJudge {
     const { live, loop, claims } = this.#modules;
     const known = this.#notGivenUp(hash);
     if (known.reserved && known.checked !== null) return known.checked;
+    await this.#modules.admitted();
     const check = await this.check(hash);
     if (check.kind !== "ok") {
       throw new CairnError(check.kind === "wait" ? "chain-unavailable" : "psbt-invalid", check.message, {

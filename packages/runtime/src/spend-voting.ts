@@ -47,6 +47,8 @@ export interface SpendVotingModules {
   readonly claims: SpendClaims;
   readonly approvals: ApprovalBook;
   readonly judge: SpendJudge;
+  /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
+  readonly admitted: () => Promise<void>;
   readonly faulty: FaultyIntents;
   /** A certificate is durable: signing may begin. */
   readonly certified: (hash: IntentHash) => void;
@@ -192,6 +194,7 @@ export class SpendVoting {
 
   async #evaluate(hash: IntentHash, round: number): Promise<void> {
     const { live, loop, judge, faulty } = this.#modules;
+    await this.#modules.admitted();
     const check = await judge.check(hash);
     await loop.run((batch) => {
       const current = live.get(hash);
@@ -307,6 +310,7 @@ export class SpendVoting {
   async #void(hash: IntentHash): Promise<void> {
     const { store, loop, signer, live } = this.#modules;
     const { manifest, me } = this.#options;
+    await this.#modules.admitted();
     // The grant's id follows from the intent alone, so what an earlier process did counts even before the PSBT is read again.
     const sessions = await store.sessions({ subject: grantIdOf(hash) });
     const part = {

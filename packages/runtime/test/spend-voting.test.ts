@@ -58,6 +58,7 @@ async function bench() {
     {
       loop,
       live,
+      admitted: async () => {},
       clock,
       claims: new SpendClaims({ live, clock }),
       signer: Ed25519Signer.generate(),

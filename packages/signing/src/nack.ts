@@ -26,6 +26,7 @@ export const nackCodes = [
   "wrong-state",
   "vault-locked",
   "NodeBanned",
+  "rolled-back",
   "busy",
   "closed",
 ] as const;

@@ -12,6 +12,7 @@ const types = [
   "violation",
   "ban",
   "change",
+  "fence",
   "presignatures",
   "primes",
 ];

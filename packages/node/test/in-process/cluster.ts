@@ -32,7 +32,7 @@ import {
 import { openPolicy, testManifest } from "@cairn/core/test-support";
 import { createReducedEngine } from "@cairn/engine/reduced";
 import { type Policy, policyHash } from "@cairn/policy";
-import { NodeRuntime } from "@cairn/runtime";
+import { type AuditSettings, NodeRuntime } from "@cairn/runtime";
 import { type AttemptSettings, type Engine, initiatorDriver, type SessionTimeouts } from "@cairn/signing";
 import { AuditLog, MemoryDisk, type MemoryFault, openMemoryStore } from "@cairn/storage";
 import { createCourier, MemoryHub } from "@cairn/transport";
@@ -67,6 +67,7 @@ export interface InProcessClusterOptions {
   readonly attempts?: Partial<AttemptSettings>;
   /** 200 by default. */
   readonly recheckMs?: number;
+  readonly audit?: Partial<AuditSettings>;
 }
 
 /** Changes what a node's code gets to see of the world, or what the world gets to see of it. */
@@ -96,7 +97,8 @@ export class InProcessCluster {
   readonly #identities: readonly Ed25519Signer[];
   readonly #sealings: readonly SealingKey[];
   readonly #operators: readonly Ed25519Signer[];
-  readonly #disks: readonly MemoryDisk[];
+  readonly #disks: MemoryDisk[];
+  readonly #epochs = new Map<NodeIndex, number>();
   readonly #dir: string;
 
   private constructor(options: InProcessClusterOptions, dir: string) {
@@ -153,6 +155,7 @@ export class InProcessCluster {
     const disk = this.#disks[at];
     if (signer === undefined || sealing === undefined || disk === undefined)
       throw new RangeError(`no node ${index}`);
+    const epoch = this.#epochs.get(index) ?? 0;
     const { cluster } = this.manifest;
     const keyFile = join(this.#dir, `${index}.key`);
     await writeFile(keyFile, randomBytes(32), { mode: 0o600, flag: "wx" }).catch(
@@ -187,7 +190,7 @@ export class InProcessCluster {
     const transport = tampering.transport?.(joined) ?? joined;
     const report = (cause: unknown) => void this.failures.push(cause);
     const plain = createCourier(
-      { me: index, epoch: 0, resendAfterMs: 500 },
+      { me: index, epoch, resendAfterMs: 500 },
       { transport, store, clock: systemClock, signer, sealing, manifest: () => this.manifest, report },
     );
     const courier = tampering.courier?.(plain) ?? plain;
@@ -202,7 +205,7 @@ export class InProcessCluster {
         manifest: this.manifest,
         policy: this.#policy,
         protocolVersions: [1],
-        epoch: 0,
+        epoch,
         clockSkewMs: 30_000,
         roundMs: 3_000,
         recheckMs: this.#options.recheckMs ?? 200,
@@ -229,6 +232,7 @@ export class InProcessCluster {
           batch: 4,
           checkMs: 1_000,
         },
+        audit: { fenceMs: 1_000, ...this.#options.audit },
       },
       {
         store,
@@ -270,6 +274,19 @@ export class InProcessCluster {
     };
     this.nodes.set(index, node);
     return node;
+  }
+
+  /** A copy of a node's disk as it is now. */
+  snapshotOf(index: number): MemoryDisk {
+    const disk = this.#disks[index - 1];
+    if (disk === undefined) throw new RangeError(`no node ${index}`);
+    return disk.snapshot();
+  }
+
+  /** What a node starts from next. */
+  restore(index: number, from: { readonly disk?: MemoryDisk; readonly epoch?: number }): void {
+    if (from.disk !== undefined) this.#disks[index - 1] = from.disk;
+    if (from.epoch !== undefined) this.#epochs.set(index as NodeIndex, from.epoch);
   }
 
   /** The identity of a node, for those who act in its name. */
