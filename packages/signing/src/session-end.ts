@@ -26,13 +26,31 @@ export interface SessionFailure {
   readonly violations?: readonly SessionViolation[];
 }
 
+/** Failures that a signer can bring about without being named: whoever spoilt the session is one of its signers. */
+const spoilt: ReadonlySet<AbortCode | NackCode> = new Set<AbortCode | NackCode>([
+  "equivocation",
+  "invalid-round-message",
+  "signing-failed",
+  "keygen-failed",
+  "timeout",
+]);
+
+/** Whether the failure is a signer's doing, and which signer's nobody can tell. */
+export function isNameless(code: AbortCode | NackCode, blamed: readonly NodeIndex[]): boolean {
+  return blamed.length === 0 && spoilt.has(code);
+}
+
 /**
  * Ends a session without its result. From the Ack on its presignatures are used up, since a Start that this node never saw may have made others
  * release their partials; those whose burning has begun are burned anyway.
  */
 export function endSession(state: LiveState, failure: SessionFailure): SessionStep {
   const { setup } = state;
-  const { code, tell, blamed, excluded, message } = failure;
+  const { me, proposal } = setup;
+  const { code, tell, blamed, message } = failure;
+  // Where nobody can be named all signers stand alike: only who spoils sessions again and again stands in every set that fails.
+  const nameless = failure.excluded.length === 0 && isNameless(code, blamed);
+  const excluded = nameless ? proposal.signers.filter((node) => node !== me) : failure.excluded;
   const effects: SessionEffect[] = (failure.violations ?? []).map((violation) => ({
     effect: "violation",
     ...violation,
@@ -44,7 +62,7 @@ export function endSession(state: LiveState, failure: SessionFailure): SessionSt
     if (presignatureIds.length > 0) effects.push({ effect: "discard", presignatureIds });
   }
   if (tell !== null) {
-    const { cluster, me, proposal } = setup;
+    const { cluster } = setup;
     effects.push({
       effect: "send",
       to: audienceOf(setup),

@@ -5,7 +5,7 @@ import type { NackCode } from "./nack.ts";
 import { presignatureFault } from "./presignature-binding.ts";
 import { makesShares, type Proposal, proposalHash, type SignedProposal } from "./proposal.ts";
 import { authenticityFault, refusal } from "./session-authenticity.ts";
-import { audienceOf, endSession, type LiveState } from "./session-end.ts";
+import { audienceOf, endSession, isNameless, type LiveState } from "./session-end.ts";
 import { executionIdOf } from "./session-id.ts";
 import type { SessionMessage } from "./session-message.ts";
 import { beginRounds, stepRounds } from "./session-rounds.ts";
@@ -416,7 +416,7 @@ function onAbort(state: LiveState, from: NodeIndex, { kind, signed }: Of<"abort"
     tell: null,
     blamed: [],
     // Its word against theirs: whoever is at fault shows by standing here again and again.
-    excluded: [from, ...others],
+    excluded: isNameless(code, blamed) ? [] : [from, ...others],
     message: `node ${from} left the session`,
   });
 }

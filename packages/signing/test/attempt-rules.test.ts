@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { HashHex, KeyId, NodeIndex, Nonce, SessionId, UnixMs } from "@cairn/core";
+import {
+  type HashHex,
+  type KeyId,
+  type NodeIndex,
+  type Nonce,
+  type SessionId,
+  toHex,
+  type UnixMs,
+} from "@cairn/core";
 import fc from "fast-check";
 import {
   type AttemptLedger,
@@ -399,6 +407,45 @@ describe("the schedule", () => {
       );
     }
     assert.ok(successes >= 8, `${successes} of 15 attempts had no hostile signer`);
+  });
+
+  test("brings a subset of honest nodes together though one member spoils every session and is never named", () => {
+    const choice = fc.record({
+      subject: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      hostile: fc.constantFrom(...members),
+      choices: fc.array(fc.nat(4), { minLength: 25, maxLength: 25 }),
+    });
+    let most = 0;
+    fc.assert(
+      fc.property(choice, ({ subject: id, hostile, choices }) => {
+        const own = { ...subject, subject: toHex(id) as HashHex, orderBy: toHex(id) as HashHex };
+        const turns = initiatorOrder(own.orderBy, own.nonce, own.members);
+        const honest = members.filter((node) => node !== hostile);
+        const plans = new Map(honest.map((node) => [node, newAttemptPlan(own, own.notBefore as UnixMs)]));
+        for (let attempt = 0; attempt < choices.length; attempt += 1) {
+          const me = initiatorOfAttempt(turns, attempt) ?? assert.fail();
+          const plan = plans.get(me);
+          // The hostile initiator takes whom it likes; an honest one goes by what it has seen itself.
+          const left = honest[(choices[attempt] ?? 0) % honest.length];
+          const facts = { me, attempt, up, refused: new Set<NodeIndex>() };
+          const subset =
+            plan === undefined
+              ? members.filter((node) => node !== left)
+              : (preferredSubsets(plan, own, facts)[0] ?? assert.fail());
+          most = Math.max(most, attempt + 1);
+          if (!subset.includes(hostile)) return;
+          const now = (own.notBefore + attempt * 1_000) as UnixMs;
+          for (const [node, before] of plans) {
+            const excluded = subset.includes(node) ? subset.filter((other) => other !== node) : [];
+            const began = attemptBegan(before, attempt, now);
+            plans.set(node, attemptEnded(began, attempt, excluded, now, own, settings));
+          }
+        }
+        assert.fail("no attempt had honest signers alone");
+      }),
+      { numRuns: 500 },
+    );
+    assert.ok(most <= 8, `it took ${most} attempts`);
   });
 });
 

@@ -469,7 +469,12 @@ describe("hostile words", () => {
     };
     bench.begin(proposal, (node) => fullWork(node, "frost", fourSigners));
     await bench.run();
-    for (const index of nodesOf(1, 2, 3)) assert.equal(resultOf(bench.node(index), proposal.sessionId), null);
+    for (const index of nodesOf(1, 2, 3)) {
+      assert.equal(resultOf(bench.node(index), proposal.sessionId), null);
+      const others = fourSigners.filter((node) => node !== index);
+      const [ended] = bench.node(index).of("ended");
+      assert.deepEqual([...(ended?.excluded ?? [])].sort(), others, "nobody can tell who it was");
+    }
     assertNobodyFramed(bench, [4]);
   });
 

@@ -283,35 +283,6 @@ test("two different signed broadcasts of one round ban their author with proof",
   });
 });
 
-test("different commitments for different signers stop no payment and ban no honest node", async () => {
-  await HostileScene.run(async (scene) => {
-    const { hostile, cluster } = scene;
-    let split = 0;
-    const other = new Map<string, Uint8Array>();
-    hostile.rewrite = (to, said) => {
-      if (said.kind !== "round" || said.session === null || to % 2 === 0) return said;
-      const decoded = decodeSessionMessage("round", said.payload);
-      if (decoded.kind !== "round" || decoded.content.type !== "broadcast") return said;
-      if (decoded.content.signed.body.round !== 1) return said;
-      const earlier = [...other.values()].at(-1);
-      other.set(said.session, decoded.content.payload);
-      if (earlier === undefined) return said;
-      split += 1;
-      const body = { ...decoded.content.signed.body, digest: sha256Hex(earlier) as never };
-      const signed = signBroadcast(body, cluster.signerOf(5));
-      return {
-        ...said,
-        payload: encodeSessionMessage({
-          kind: "round",
-          content: { type: "broadcast", signed, payload: earlier },
-        }),
-      };
-    };
-    await scene.payUntil(() => split > 0);
-    scene.assertHonestUnbanned();
-  });
-});
-
 for (const [name, lie] of Object.entries({
   "an altered FROST share": (payload: Uint8Array) => bent(payload),
   "a round message of random bytes": (payload: Uint8Array) => new Uint8Array(randomBytes(payload.length)),
