@@ -149,14 +149,15 @@ class Selector<Coin extends SelectableCoin> {
         { limit: MAX_STANDARD_WEIGHT },
       );
     }
-    const affordable = found.filter(({ feeSats }) => feeSats <= this.#options.maxFeeSats);
+    const { maxFeeSats } = this.#options;
+    const affordable = found.filter(({ feeSats }) => feeSats <= maxFeeSats);
     const [one, other] = affordable;
     if (one === undefined) {
       const least = second !== undefined && second.feeSats < first.feeSats ? second.feeSats : first.feeSats;
       throw bitcoinError(
         "fee-above-maximum",
-        "At this fee rate the payment costs more than the request allows. Raise the maximum fee, or lower the rate.",
-        { feeSats: least.toString(), maxFeeSats: this.#options.maxFeeSats.toString() },
+        `At this fee rate miners get ${least} sat, and the request allows ${maxFeeSats}. Raise the maximum fee (--max-fee), or lower the rate (--fee-rate).`,
+        { feeSats: least.toString(), maxFeeSats: maxFeeSats.toString() },
       );
     }
     const { waste: _waste, ...selection } = other !== undefined && other.waste < one.waste ? other : one;

@@ -67,14 +67,25 @@ function refusePrototypeKeys(bytes: Uint8Array, raw: unknown): void {
 export function parseShape<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw new CairnError(
-    "malformed",
-    `the structure does not fit: ${issue?.path.join(".") || "(whole)"}: ${issue?.message}`,
-    {
-      path: issue?.path.join(".") ?? "",
-    },
-  );
+  const issues = meant(parsed.error.issues[0], []);
+  const words = issues.map(({ path, message }) => `${path.join(".") || "(whole)"}: ${message}`);
+  throw new CairnError("malformed", `the structure does not fit: ${words.join("; or ")}`, {
+    path: issues[0]?.path.join(".") ?? "",
+  });
+}
+
+interface Misfit {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** The misfits to name: where one of several shapes was due, the first of the shape that fits best, or of each of those. */
+function meant(issue: z.core.$ZodIssue | undefined, above: readonly PropertyKey[]): readonly Misfit[] {
+  if (issue === undefined) return [];
+  const path = [...above, ...issue.path];
+  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [{ path, message: issue.message }];
+  const least = Math.min(...issue.errors.map((branch) => branch.length));
+  return issue.errors.filter((branch) => branch.length === least).flatMap(([first]) => meant(first, path));
 }
 
 /** The bytes that are hashed or signed for `body` under `domain`: tag ‖ 0x00 ‖ DAG-CBOR(body). */

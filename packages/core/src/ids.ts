@@ -22,7 +22,12 @@ export const MAX_MONEY = 2_100_000_000_000_000n;
 export const satsSchema = z
   .union([z.bigint(), z.number().int()])
   .transform((v) => BigInt(v))
-  .pipe(z.bigint().min(0n).max(MAX_MONEY))
+  .pipe(
+    z
+      .bigint()
+      .min(0n, "an amount is not negative")
+      .max(MAX_MONEY, "more than the 21,000,000 BTC that will ever exist; check the unit: satoshi, not BTC"),
+  )
   .transform((v) => v as Sats);
 
 /** Milliseconds since the Unix epoch. */

@@ -268,7 +268,7 @@ async function sendProblem(
   reply: FastifyReply,
   log: Log,
 ): Promise<FastifyReply> {
-  const problem = problemOf(error, request.id);
+  const problem = problemOf(hungUp(error, request) ?? error, request.id);
   if (problem.status >= 500) {
     const write = isCairnError(error) && errorCodes[error.code].http !== 500 ? log.warn : log.error;
     write("request failed", { request: request.id, error });
@@ -278,6 +278,13 @@ async function sendProblem(
     .code(problem.status)
     .type("application/problem+json")
     .send(Buffer.from(JSON.stringify(problem), "utf8"));
+}
+
+/** The refusal of a request that its caller broke off, which is no fault of the node; nobody may be left to hear it. */
+function hungUp(error: unknown, { raw }: FastifyRequest): CairnError | null {
+  const reset = error instanceof Error && "code" in error && error.code === "ECONNRESET";
+  if (!reset || raw.complete) return null;
+  return new CairnError("malformed", "the caller hung up before the whole request had come; send it again");
 }
 
 /** Answers what is no HTTP request, or comes too slowly to be one, and hangs up. */

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { problemSchema } from "@cairn/client";
 import fc from "fast-check";
+import { z } from "zod";
 import { RestFixture, tokenOf } from "./rest-fixture.ts";
 
 const LIMIT = 16_384;
@@ -84,4 +87,27 @@ test("a body over the limit is refused as too large whether its length is announ
   );
   const answer = await rest.call("POST", "/api/v1/transactions", { body: rest.signedSpend() });
   assert.equal(answer.status, 202);
+});
+
+test("callers that hang up within a body leave no error in the log, and the node serves on", async () => {
+  const { hostname, port } = new URL(rest.url);
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 0, max: 400 }), fc.boolean(), async (sent, reset) => {
+      const socket = connect({ host: hostname, port: Number(port) });
+      const head = `POST /api/v1/transactions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${tokenOf("admin")}\r\n`;
+      const text = `${head}content-type: application/json\r\ncontent-length: 500\r\n\r\n"${"x".repeat(300)}`;
+      await once(socket, "connect");
+      await new Promise((resolve) => socket.write(text.slice(0, head.length + sent), resolve));
+      if (reset) socket.resetAndDestroy();
+      else socket.destroy();
+      await once(socket, "close");
+    }),
+    { numRuns: 60 },
+  );
+  assert.equal((await rest.call("GET", "/health")).status, 200);
+  const faults = rest.log.map((line) => z.looseObject({ level: z.string() }).parse(JSON.parse(line)));
+  assert.deepEqual(
+    faults.filter(({ level }) => level === "error"),
+    [],
+  );
 });
