@@ -340,7 +340,10 @@ export class NodeRuntime {
         clock,
         book,
         liftBans: (batch, node, violations) => this.bans.lift(batch, node, violations),
-        inForce: (link) => modules.inForce(link),
+        inForce: (link) => {
+          modules.inForce(link);
+          this.spends.policyChanged();
+        },
         changed: (progress, state) =>
           this.#events.emit("change", progress.row.proposal, state, {
             type: progress.row.type,

@@ -189,6 +189,11 @@ export class SpendDesk {
     return this.#approvals.standing(hash, request);
   }
 
+  /** Another policy or manifest is in force: it may ask for other approvals. */
+  policyChanged(): void {
+    this.#voting.reopen();
+  }
+
   /** Forgets approvals that have expired. */
   prune(): Promise<void> {
     return this.#modules.loop.run((batch) => this.#approvals.prune(batch));

@@ -82,9 +82,20 @@ export class SpendInbox {
     await intake.insert(intent, from);
   }
 
-  /** A person's approval, which a peer took or was told. */
+  /** A person's approval, which a peer took or was told. Nobody honest hands on one whose signature does not verify. */
   async onApproval(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    await this.#modules.intake.takeApproval(decodeCanonical(signedSpendApprovalSchema, payload), from);
+    const { loop, intake, violation } = this.#modules;
+    const signed = decodeCanonical(signedSpendApprovalSchema, payload);
+    try {
+      await intake.takeApproval(signed, from);
+    } catch (error) {
+      if (isCairnError(error, "signature-invalid")) {
+        await loop.run((batch) =>
+          violation(batch, { type: "InvalidSignature", node: from, evidence: null }, signed.body.requestHash),
+        );
+      }
+      throw error;
+    }
   }
 
   async onVote(from: NodeIndex, payload: Uint8Array): Promise<void> {

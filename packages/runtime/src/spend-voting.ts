@@ -124,6 +124,14 @@ export class SpendVoting {
     this.step(batch, hash, { kind: "unblocked" });
   }
 
+  /** Looks again at all that wait for approvals. */
+  reopen(): void {
+    for (const { row, voting } of this.#modules.live.all()) {
+      if (voting.name === "Initial")
+        this.#later(this.#modules.loop.run((batch) => this.open(batch, row.intent)));
+    }
+  }
+
   /**
    * Feeds an event to a spend's machine; one that lives here no more takes nothing in.
    * @param stored the vote in `event` has its row already: it came before its intent
@@ -355,13 +363,22 @@ export class SpendVoting {
 
   #named(batch: Batch, hash: IntentHash, name: VotingState["name"]): void {
     const { row, voting } = this.#modules.live.of(hash);
-    const state =
-      voting.name === "AbortedTimeout" && voting.cause === "expired" ? "expired" : rowStates[name];
+    const state = this.#isOverdue(row, voting) ? "expired" : rowStates[name];
     batch.audit("voting-state", hash, { state: name });
     // Death frees what a spend held; what it ended of is still what people want to read.
     const explained = (name === "Dead" || name === "Voided") && endedStates.has(row.state);
     if (state === null || explained) return;
-    this.#modules.live.update(batch, hash, { state, ...failureReason(row, voting) });
+    this.#modules.live.update(batch, hash, {
+      state,
+      ...(state === "expired" ? {} : failureReason(row, voting)),
+    });
+  }
+
+  /** Whether time ended it: by this node's clock, or by voids of nodes whose clocks are a little ahead. */
+  #isOverdue(row: TransactionRow, voting: VotingState): boolean {
+    if (voting.name === "AbortedTimeout") return voting.cause === "expired";
+    if (voting.name !== "Dead" || voting.cause !== "voided" || row.certificate !== null) return false;
+    return this.#modules.clock.now() + this.#options.clockSkewMs >= row.expiry;
   }
 
   #feed(hash: IntentHash, event: VotingEvent): void {

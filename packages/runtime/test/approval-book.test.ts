@@ -18,6 +18,7 @@ import {
   type UnixMs,
 } from "@cairn/core";
 import { namedSigner, openPolicy, testManifest } from "@cairn/core/test-support";
+import type { Policy } from "@cairn/policy";
 import fc from "fast-check";
 import { ApprovalBook } from "../src/approval-book.ts";
 import { type LiveSpend, LiveSpends } from "../src/live-spends.ts";
@@ -57,6 +58,8 @@ function approvalOf(signer: Ed25519Signer, change: Partial<SpendApproval> = {}):
   return signSpendApproval(approval, signer);
 }
 
+const policyOf = (m: number): Policy => openPolicy({ approvals: { m, keys, aboveSats: 999n as Sats } });
+
 /** What node 1 does with approvals, over rows that outlive it. */
 class Bench {
   readonly rows: ApprovalRow[];
@@ -66,6 +69,7 @@ class Bench {
   readonly book: ApprovalBook;
   readonly loop: Loop;
   now = 0;
+  readonly #constitution: { policy: Policy };
   readonly #voting: SpendVoting;
   readonly #intake: SpendIntake;
 
@@ -93,16 +97,24 @@ class Bench {
       audit: { entries: () => [], committed: () => {}, discarded: () => {} },
       report: (cause) => assert.fail(String(cause)),
     });
-    const options = {
-      me,
+    const constitution = {
       manifest,
       manifestHash: "00".repeat(32),
-      policy: openPolicy({ approvals: { m, keys, aboveSats: 999n as Sats } }),
+      policy: policyOf(m),
+    };
+    const options = {
+      me,
+      ...constitution,
+      under: () => constitution,
+      get policy() {
+        return constitution.policy;
+      },
       protocolVersions: [1],
       clockSkewMs: 1_000,
       roundMs: HOUR,
       recheckMs: HOUR,
     } as never;
+    this.#constitution = constitution;
     this.live = new LiveSpends({ clock, changed: () => {} });
     const claims = new SpendClaims({ live: this.live, clock });
     this.book = new ApprovalBook(options, { clock, live: this.live });
@@ -112,6 +124,7 @@ class Bench {
       ...modules,
       signer: Ed25519Signer.generate(),
       judge: { check: () => new Promise(() => {}) },
+      admitted: async () => {},
       report: (cause: unknown) => assert.fail(String(cause)),
     } as never);
     this.#intake = new SpendIntake(options, { ...modules, voting: this.#voting } as never);
@@ -128,6 +141,13 @@ class Bench {
       } as unknown as LiveSpend);
       this.#voting.open(batch, intent);
     });
+  }
+
+  /** A policy that asks for another m comes into force. */
+  async ask(m: number): Promise<void> {
+    this.#constitution.policy = policyOf(m);
+    this.#voting.reopen();
+    await this.loop.run(() => {});
   }
 
   take(signed: SignedSpendApproval, from = me): Promise<void> {
@@ -218,6 +238,18 @@ test("whatever comes in whatever order, voting opens when m distinct people have
 test("what pays no more than the policy's amount waits for nobody", async () => {
   const bench = new Bench(2);
   await bench.arrive(999n);
+  assert.ok(bench.isOpen);
+});
+
+test("a policy that asks for fewer approvals, once in force, opens what waited for more", async () => {
+  const [ann] = people;
+  assert.ok(ann);
+  const bench = new Bench(3);
+  await bench.arrive();
+  await bench.take(approvalOf(ann));
+  await bench.ask(2);
+  assert.equal(bench.isOpen, false);
+  await bench.ask(1);
   assert.ok(bench.isOpen);
 });
 

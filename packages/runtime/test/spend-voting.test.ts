@@ -43,13 +43,17 @@ async function bench() {
     report: (cause) => assert.fail(String(cause)),
   });
   const members = [1, 2, 3, 4, 5].map((index) => ({ index }));
+  const constitution = {
+    manifest: { members, threshold: 4, cluster: "c1".repeat(32) },
+    manifestHash: "00".repeat(32),
+    policy: { policyVersion: 1 },
+  };
   const live = new LiveSpends({ clock, changed: () => {} });
   const voting = new SpendVoting(
     {
       me: 1 as NodeIndex,
-      manifest: { members, threshold: 4, cluster: "c1".repeat(32) },
-      manifestHash: "00".repeat(32),
-      policy: { policyVersion: 1 },
+      ...constitution,
+      under: () => constitution,
       protocolVersions: [1],
       clockSkewMs: 0,
       roundMs: 3_600_000,
@@ -74,6 +78,7 @@ async function bench() {
   const step = (event: VotingEvent) => loop.run((batch) => voting.step(batch, hash, event));
   await loop.run((batch) =>
     live.add(batch, {
+      intent: {},
       row: { intent: hash, state: "pending", reason: null, metadata: "", intentBody: Uint8Array.of(0) },
       voting: initial({ intent: hash, expiry }),
       voiding: false,
