@@ -224,7 +224,7 @@ export class ChangeDesk {
         return;
       }
       const believed = tellers.size > faultsTolerated(under.manifest.members.length);
-      if (!believed && clock.now() >= this.#settledAt(signed.body)) {
+      if (!believed && known?.row.state !== "committed" && clock.now() >= this.#settledAt(signed.body)) {
         throw new CairnError(
           "busy",
           "the change came after its time, and too few nodes have it in force yet",
