@@ -19,7 +19,7 @@ export type RecordViolation = (
   subject: string,
 ) => void;
 
-export type FaultyIntentsOptions = Pick<SpendOptions, "me" | "manifest" | "manifestHash">;
+export type FaultyIntentsOptions = Pick<SpendOptions, "me" | "under">;
 
 export interface FaultyIntentsModules {
   readonly wallets: Pick<WalletBook, "has" | "get">;
@@ -62,11 +62,13 @@ export class FaultyIntents {
 
   /** An honest node checks before it approves. Whatever third parties could not see is no fault. */
   accuse(batch: Batch, hash: IntentHash, vote: SignedVote): void {
-    const { me, manifestHash } = this.#options;
+    const { me, under } = this.#options;
     const { wallets } = this.#modules;
     const intent = this.#faulty.get(hash);
     if (intent === undefined || !vote.body.approve || vote.body.voter === me) return;
-    const needed = !hasFaultyForm(intent, this.#options) && wallets.has(intent.wallet);
+    const rules = under(intent.manifestHash);
+    const { manifestHash } = rules;
+    const needed = !hasFaultyForm(intent, rules) && wallets.has(intent.wallet);
     const wallet = needed ? wallets.get(intent.wallet).signed : null;
     const evidence: Evidence = { type: "MinorityVote", version: 1, manifestHash, intent, wallet, vote };
     if (!this.#modules.proves(evidence)) return;
