@@ -349,6 +349,7 @@ export const eventSchema = z.object({
     "ban",
     "change",
     "fence",
+    "checkpoint",
     "presignatures",
     "primes",
   ]),

@@ -226,6 +226,18 @@ export const nodeConfigSchema = z.strictObject({
       fence_ms: milliseconds(1_000, 3_600_000)
         .default(60_000)
         .describe("Time between two questions to a peer how far it is, which show whether it was set back"),
+      checkpoint_ms: milliseconds(1_000, 86_400_000)
+        .default(600_000)
+        .describe(
+          "Time between two co-signed checkpoints of the audit logs, while they grow; the same at all nodes",
+        ),
+      checkpoint_entries: z
+        .number()
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(1_000)
+        .describe("New entries of this node's log after which a checkpoint is due earlier"),
     })
     .prefault({}),
   log: z

@@ -367,7 +367,11 @@ function runtimeOptions(config: NodeConfig, { me, manifest, policy, epoch }: Nod
       batch: presignatures.batch,
       checkMs: presignatures.check_ms,
     },
-    audit: { fenceMs: config.audit.fence_ms },
+    audit: {
+      fenceMs: config.audit.fence_ms,
+      checkpointMs: config.audit.checkpoint_ms,
+      checkpointEntries: config.audit.checkpoint_entries,
+    },
   };
 }
 

@@ -14,6 +14,7 @@ export interface NodeEvent {
     | "ban"
     | "change"
     | "fence"
+    | "checkpoint"
     | "presignatures"
     | "primes";
   readonly subject: string;

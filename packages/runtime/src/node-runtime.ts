@@ -20,6 +20,7 @@ import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
 import { ChangeDesk, wordsOf } from "./change-desk.ts";
+import { CheckpointDesk } from "./checkpoint-desk.ts";
 import { Departures } from "./departures.ts";
 import { FenceDesk } from "./fence-desk.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
@@ -62,6 +63,7 @@ export class NodeRuntime {
   readonly changes: ChangeDesk;
   readonly chain: ChainWatch;
   readonly fence: FenceDesk;
+  readonly checkpoints: CheckpointDesk;
   readonly #own: OwnFence;
   readonly #signing: SignDesk;
   readonly #departures: Departures;
@@ -157,6 +159,27 @@ export class NodeRuntime {
           this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
           batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
         },
+      },
+    );
+    this.checkpoints = new CheckpointDesk(
+      { me, epoch: options.epoch, clockSkewMs: options.clockSkewMs, ...options.audit },
+      {
+        loop,
+        store,
+        courier,
+        book,
+        fence: this.fence,
+        own: this.#own,
+        signer,
+        clock,
+        report,
+        forked: (batch, node) => {
+          this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
+          batch.afterwards(() =>
+            this.#events.emit("fence", String(node), "rolled-back", { judged: "forked" }),
+          );
+        },
+        completed: ({ sequence }) => this.#events.emit("checkpoint", String(sequence), "complete", {}),
       },
     );
     this.sessions = new SessionDesk(
@@ -358,6 +381,7 @@ export class NodeRuntime {
     this.#inbox = new PeerInbox(me, {
       loop,
       fence: this.fence,
+      checkpoints: this.checkpoints,
       signer,
       changes: this.changes,
       catchUp: this.#catchUp,
@@ -406,6 +430,7 @@ export class NodeRuntime {
     runtime.sessions.restore(seen);
     await runtime.#own.restore();
     await runtime.fence.restore();
+    await runtime.checkpoints.restore();
     await runtime.#interrupted.end();
     await runtime.bans.restore();
     await runtime.keys.restore();
@@ -420,6 +445,7 @@ export class NodeRuntime {
     runtime.keys.resume();
     runtime.presignatures.start();
     runtime.chain.start();
+    runtime.checkpoints.start();
     runtime.#prune();
     return runtime;
   }
@@ -469,6 +495,7 @@ export class NodeRuntime {
     this.changes.close();
     this.#departures.close();
     this.fence.close();
+    this.checkpoints.close();
     await this.sessions.close();
     await this.loop.close(new CairnError("closed", "the node is stopping"));
   }

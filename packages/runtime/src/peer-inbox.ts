@@ -11,6 +11,7 @@ import { decodeSessionMessage, type SignedProposal } from "@cairn/signing";
 import type { BanDesk } from "./ban-desk.ts";
 import type { ChangeCatchUp } from "./change-catch-up.ts";
 import type { ChangeDesk } from "./change-desk.ts";
+import type { CheckpointDesk } from "./checkpoint-desk.ts";
 import type { FenceDesk } from "./fence-desk.ts";
 import type { KeygenDesk } from "./keygen-desk.ts";
 import type { Loop } from "./loop.ts";
@@ -23,6 +24,7 @@ import type { SpendDesk } from "./spend-desk.ts";
 export interface PeerInboxModules {
   readonly loop: Loop;
   readonly fence: FenceDesk;
+  readonly checkpoints: CheckpointDesk;
   readonly signer: Signer;
   readonly bans: BanDesk;
   readonly changes: ChangeDesk;
@@ -77,7 +79,7 @@ export class PeerInbox {
   }
 
   async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
-    const { bans, catchUp, changes, fence, keys, presignatures, spends } = this.#modules;
+    const { bans, catchUp, changes, checkpoints, fence, keys, presignatures, spends } = this.#modules;
     const { kind, payload } = message;
     switch (kind) {
       case "intent":
@@ -104,6 +106,12 @@ export class PeerInbox {
         return keys.onPublicPackage(from, payload);
       case "wallet-signature":
         return keys.onWalletSignature(from, payload);
+      case "checkpoint-proposal":
+        return checkpoints.onProposal(from, payload);
+      case "checkpoint-signature":
+        return checkpoints.onSignature(from, payload);
+      case "checkpoint":
+        return checkpoints.onCheckpoint(payload);
       case "fence-challenge":
         return fence.onChallenge(from, payload);
       case "fence-answer":

@@ -42,6 +42,10 @@ export interface RuntimeOptions {
 export interface AuditSettings {
   /** Time between two challenges to a peer that is up. */
   readonly fenceMs: number;
+  /** Time between two co-signed checkpoints while logs grow. */
+  readonly checkpointMs: number;
+  /** New entries of a log after which one is due earlier. */
+  readonly checkpointEntries: number;
 }
 
 /** The ports that a node runs over. */

@@ -13,6 +13,7 @@ const types = [
   "ban",
   "change",
   "fence",
+  "checkpoint",
   "presignatures",
   "primes",
 ];

@@ -232,7 +232,7 @@ export class InProcessCluster {
           batch: 4,
           checkMs: 1_000,
         },
-        audit: { fenceMs: 1_000, ...this.#options.audit },
+        audit: { fenceMs: 1_000, checkpointMs: 600_000, checkpointEntries: 1_000, ...this.#options.audit },
       },
       {
         store,
