@@ -30,6 +30,7 @@ import {
   type HashHex,
   type Manifest,
   type ManifestHash,
+  type ManifestInForce,
   type NodeIndex,
   type NodeStore,
   type SessionId,
@@ -46,10 +47,11 @@ import type { Batch, Cell, Loop } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 
-export interface BanDeskOptions {
+/** What is in force now, asked for at each use. */
+export interface BanDeskOptions extends ManifestInForce {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
-  readonly manifestHash: ManifestHash;
+  /** The manifest under this hash, in force or a former one. @throws CairnError `wrong-manifest` */
+  readonly under: (hash: ManifestHash) => ManifestInForce;
 }
 
 export interface BanDeskModules {
@@ -207,18 +209,19 @@ export class BanDesk {
     );
   }
 
-  /** Whether evidence proves, to whoever holds the manifest, what it says. */
+  /** Whether evidence proves, to whoever holds the manifest, what it says of a node that is still the same. */
   proves(evidence: Evidence): boolean {
-    return this.#judge(evidence).kind === "proven";
+    return this.#judge(evidence).kind === "proven" && this.#isStillMember(evidence);
   }
 
   /**
    * A peer accuses another: judged here, whoever says so. An accusation that proves nothing is the accuser's own offence, and its
    * signature on it the proof.
-   * @throws CairnError `malformed` and the like, `wrong-cluster`, `not-member`, `signature-invalid`
+   * @throws CairnError `malformed` and the like, `wrong-cluster`, `not-member`, `signature-invalid`, `wrong-manifest` (one that this node
+   * does not know)
    */
   async onEvidence(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    const { manifest, manifestHash } = this.#options;
+    const { manifest } = this.#options;
     const accusation = decodeCanonical(signedAccusationSchema, payload);
     const { accuser, evidence } = accusation.body;
     if (accuser !== from) throw new CairnError("not-member", "a node accuses in its own name only", { from });
@@ -226,7 +229,8 @@ export class BanDesk {
     verifyMemberWord("cairn/accusation/v1", accusation, from, manifest);
     const judgement = this.#judge(evidence);
     if (judgement.kind === "unjudgeable") return;
-    const fault = judgement.kind === "proven" ? evidence : falseAccusation(manifestHash, accusation);
+    if (judgement.kind === "proven" && !this.#isStillMember(evidence)) return;
+    const fault = judgement.kind === "proven" ? evidence : falseAccusation(accusation);
     await this.#modules.loop.run((batch) =>
       this.violation(batch, {
         type: fault?.type ?? "InvalidSignature",
@@ -292,18 +296,26 @@ export class BanDesk {
   }
 
   #judge(evidence: Evidence): Judgement {
-    return judgeEvidence(evidence, this.#options, this.#verifiers);
+    return judgeEvidence(evidence, this.#options.under(evidence.manifestHash), this.#verifiers);
+  }
+
+  /** Whether the accused of then is who has its index now: another node must not answer for it. */
+  #isStillMember(evidence: Evidence): boolean {
+    const { manifest, under } = this.#options;
+    const identityIn = ({ members }: Manifest) =>
+      members.find(({ index }) => index === accusedBy(evidence))?.identity;
+    return identityIn(manifest) === identityIn(under(evidence.manifestHash).manifest);
   }
 }
 
 /** What proves the accusation false; null where the accusation is itself of a false accusation, which is no proof at third hand. */
-function falseAccusation(manifestHash: ManifestHash, { body, signature }: SignedAccusation): Evidence | null {
+function falseAccusation({ body, signature }: SignedAccusation): Evidence | null {
   const { evidence } = body;
   if (evidence.type === "FalseAccusation") return null;
   return {
     type: "FalseAccusation",
     version: 1,
-    manifestHash,
+    manifestHash: evidence.manifestHash,
     accusation: { body: { ...body, evidence }, signature },
   };
 }

@@ -104,6 +104,7 @@ export class NodeRuntime {
         get manifestHash() {
           return book.manifestHash;
         },
+        under: (hash) => book.under(hash),
       },
       {
         loop,
