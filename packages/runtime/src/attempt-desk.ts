@@ -1,5 +1,5 @@
 import type { Clock, Manifest, NodeIndex, Signer } from "@cairn/core";
-import type { AttemptLedger, AttemptSettings, Driver, SessionTimeouts } from "@cairn/signing";
+import type { AttemptLedger, AttemptSettings, Driver, SessionTimeouts, SignerStanding } from "@cairn/signing";
 import type { Cell, Loop } from "./loop.ts";
 import type { SessionDesk } from "./session-desk.ts";
 
@@ -21,6 +21,8 @@ export interface AttemptDeskModules {
   readonly driver: Driver;
   /** Attempts of every purpose at this node. */
   readonly ledger: Cell<AttemptLedger>;
+  /** How sessions of every purpose went with each member; forgotten at a restart. */
+  readonly standing: Cell<SignerStanding>;
   /** Nodes that are up, this one among them. */
   readonly up: () => ReadonlySet<NodeIndex>;
   readonly report: (cause: unknown) => void;

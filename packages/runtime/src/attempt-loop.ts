@@ -8,6 +8,8 @@ import {
   type Proposal,
   type SessionResult,
   type SessionSubject,
+  standingAfterFailure,
+  standingAfterSuccess,
 } from "@cairn/signing";
 import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import type { Batch } from "./loop.ts";
@@ -30,7 +32,7 @@ export interface Attempts<Job> {
 export type AttemptLoopOptions = Pick<AttemptDeskOptions, "me" | "attempts" | "timeouts">;
 
 export interface AttemptLoopModules<Key, Job>
-  extends Pick<AttemptDeskModules, "clock" | "driver" | "ledger" | "up" | "report"> {
+  extends Pick<AttemptDeskModules, "clock" | "driver" | "ledger" | "standing" | "up" | "report"> {
   readonly sessions: Pick<SessionDesk, "has" | "cancel">;
   /** Before each turn: whether attempts still make sense. What is over is forgotten by whoever says so. */
   readonly isOpen: (key: Key) => Promise<boolean>;
@@ -130,15 +132,17 @@ export class AttemptLoop<Key extends string, Job> {
 
   /** Who is told how the attempt's session ends: this loop, which plans the next one, and then the desk. */
   owner(key: Key, proposal: Proposal, desk: AttemptOwner): SessionOwner {
-    const { ledger } = this.#modules;
+    const { clock, ledger, standing } = this.#modules;
     return {
       progress: desk.progress ?? (() => {}),
       finished: (batch, result) => {
         batch.assign(ledger, endAttempt(ledger.value, proposal.sessionId));
+        batch.assign(standing, standingAfterSuccess(standing.value, proposal.signers, clock.now()));
         desk.finished(batch, result);
       },
       ended: (batch, end) => {
         batch.assign(ledger, endAttempt(ledger.value, proposal.sessionId));
+        batch.assign(standing, standingAfterFailure(standing.value, end.excluded, clock.now()));
         if (!this.#all.has(key)) return;
         this.#failed(batch, key, proposal.attempt, end.excluded);
         desk.failed(batch, end);

@@ -15,7 +15,13 @@ import {
   type TransactionRow,
 } from "@cairn/core";
 import { type PolicyVerdict, policyHash } from "@cairn/policy";
-import { type AttemptLedger, pruneLedger, restoreLedger, type SessionViolation } from "@cairn/signing";
+import {
+  type AttemptLedger,
+  emptyStanding,
+  pruneLedger,
+  restoreLedger,
+  type SessionViolation,
+} from "@cairn/signing";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
@@ -259,6 +265,7 @@ export class NodeRuntime {
     );
     const attempts = {
       ledger: this.#ledger,
+      standing: { value: emptyStanding },
       driver: modules.driver,
       up: () => this.#up(),
       refused: () => new Set([...this.bans.refused(), ...this.fence.refused()]),

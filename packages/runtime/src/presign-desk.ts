@@ -22,8 +22,11 @@ import {
   type ProposalFacts,
   planPresigning,
   presignSubject,
+  quarantined,
   type SessionWork,
   type SignedProposal,
+  standingAfterFailure,
+  standingAfterSuccess,
   type WantedPath,
 } from "@cairn/signing";
 import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
@@ -171,12 +174,18 @@ export class PresignDesk {
   }
 
   async #plan(row: KeyRow, settings: InventorySettings): Promise<readonly PresignJob[]> {
-    const { store, up, refused, clock } = this.#modules;
+    const { store, up, refused, clock, standing } = this.#modules;
     return planPresigning(
       this.#key(row),
       await store.presignatures({ keyId: row.keyId }),
       await this.#wanted(row.keyId),
-      { me: this.#options.me, up: up(), refused: refused(), now: clock.now() },
+      {
+        me: this.#options.me,
+        up: up(),
+        refused: refused(),
+        quarantined: quarantined(standing.value, clock.now()),
+        now: clock.now(),
+      },
       settings,
     );
   }
@@ -271,17 +280,19 @@ export class PresignDesk {
   }
 
   #owner(job: PresignJob, session: SessionId): SessionOwner {
-    const { ledger } = this.#modules;
+    const { ledger, standing, clock } = this.#modules;
     return {
       progress: () => {},
       finished: (batch, result) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
+        batch.assign(standing, standingAfterSuccess(standing.value, job.signers, clock.now()));
         batch.remove(this.#running, session);
         if (result.kind === "engine" && result.result.kind === "cggmp24-presign")
           this.#pending.add(batch, job, session, result.execution, result.result);
       },
       ended: (batch, end) => {
         batch.assign(ledger, endAttempt(ledger.value, session));
+        batch.assign(standing, standingAfterFailure(standing.value, end.excluded, clock.now()));
         batch.remove(this.#running, session);
         batch.audit("presigning-failed", session, { code: end.code, excluded: end.excluded.join(",") });
       },

@@ -21,6 +21,7 @@ import {
   type Proposal,
   type ProposalVerdict,
   preferredSubsets,
+  quarantined,
   type SessionSubject,
   type SignedFinalize,
   type SignedProposal,
@@ -231,8 +232,15 @@ export class SignDesk {
 
   /** The sets of signers that this node would propose now, best first: all of each are up. */
   #subsets(subject: SessionSubject, plan: AttemptPlan, attempt: number): readonly (readonly NodeIndex[])[] {
+    const { clock, refused, standing } = this.#modules;
     const up = this.#modules.up();
-    const facts = { me: this.#options.me, attempt, up, refused: this.#modules.refused() };
+    const facts = {
+      me: this.#options.me,
+      attempt,
+      up,
+      refused: refused(),
+      quarantined: quarantined(standing.value, clock.now()),
+    };
     return preferredSubsets(plan, subject, facts).filter((subset) => subset.every((node) => up.has(node)));
   }
 

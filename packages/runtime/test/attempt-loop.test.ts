@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Clock, NodeIndex, SessionId, UnixMs } from "@cairn/core";
 import {
   type AttemptPlan,
+  emptyStanding,
   initiatorDriver,
   type Proposal,
   restoreLedger,
@@ -68,6 +69,7 @@ function bench() {
       clock,
       driver: initiatorDriver,
       ledger: { value: restoreLedger([]) },
+      standing: { value: emptyStanding },
       up: () => new Set(members),
       report,
       sessions: {

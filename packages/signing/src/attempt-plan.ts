@@ -142,7 +142,7 @@ function afterAttempt(
 }
 
 /**
- * The subsets that this node would propose, best first: itself among them, none of `refused`, all up, fewest failures; ties in the subject's
+ * The subsets that this node would propose, best first: itself among them, none of `refused`, all up, fewest failures, fewest quarantined; ties in the subject's
  * order from the attempt's own subset on. Empty when too few members are left.
  */
 export function preferredSubsets(
@@ -154,6 +154,8 @@ export function preferredSubsets(
     readonly up: ReadonlySet<NodeIndex>;
     /** Banned or excluded for their own term: never chosen. */
     readonly refused: ReadonlySet<NodeIndex>;
+    /** Those with whom sessions of other subjects kept failing: chosen last. */
+    readonly quarantined?: ReadonlySet<NodeIndex>;
   },
 ): readonly (readonly NodeIndex[])[] {
   const subsets = subsetsInOrder(subject.subject, subject.members, subject.threshold);
@@ -164,7 +166,8 @@ export function preferredSubsets(
       subset,
       down: subset.filter((node) => node !== facts.me && !facts.up.has(node)).length,
       failures: subset.reduce((sum, node) => sum + (plan.failures.get(node) ?? 0), 0),
+      quarantined: subset.filter((node) => node !== facts.me && facts.quarantined?.has(node) === true).length,
     }))
-    .sort((a, b) => a.down - b.down || a.failures - b.failures)
+    .sort((a, b) => a.down - b.down || a.failures - b.failures || a.quarantined - b.quarantined)
     .map(({ subset }) => subset);
 }

@@ -22,6 +22,7 @@ export * from "./session-machine.ts";
 export * from "./session-message.ts";
 export * from "./session-state.ts";
 export * from "./session-subject.ts";
+export * from "./signer-standing.ts";
 export * from "./signing-grant.ts";
 export * from "./start.ts";
 export * from "./subset.ts";

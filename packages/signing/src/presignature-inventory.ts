@@ -85,6 +85,8 @@ export function planPresigning(
     readonly me: NodeIndex;
     readonly up: ReadonlySet<NodeIndex>;
     readonly refused: ReadonlySet<NodeIndex>;
+    /** Those with whom sessions kept failing: their sets come last. */
+    readonly quarantined?: ReadonlySet<NodeIndex>;
     readonly now: UnixMs;
   },
   settings: InventorySettings,
@@ -109,7 +111,9 @@ export function planPresigning(
   const jobs: PresignJob[] = [];
   // An output with nothing gets its first even where others have filled the target.
   let missing = Math.max(target - live.length, bare);
-  for (const signers of signerSets(key)) {
+  const suspects = (signers: readonly NodeIndex[]) =>
+    signers.filter((signer) => signer !== facts.me && facts.quarantined?.has(signer) === true).length;
+  for (const signers of signerSets(key).toSorted((a, b) => suspects(a) - suspects(b))) {
     if (!signers.every((signer) => usableNodes.has(signer))) continue;
     const paths = missingPaths(live, wanted, signers).slice(
       0,
