@@ -960,9 +960,8 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
   );
   add("hello-refusal", null, { code: "NodeBanned" }, null);
   const posted = encodeCanonical(signVote(vote(1), key("node 1")));
-  const sealedPayload = { id: `vote/${hash}/1`, body: posted };
+  const sealedPayload = { id: `vote/${hash}/1`, body: posted, receipts: [`intent/${hash}`] };
   add("sealed-payload", null, sealedPayload, null);
-  add("receipt", null, { ids: [sealedPayload.id] }, null);
   const ask: SyncRequest = {
     version: 1,
     cluster,

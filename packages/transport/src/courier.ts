@@ -31,10 +31,8 @@ import { ReplayGuard, type ReplayStore } from "./replay-guard.ts";
 import { type Outgoing, SendLane } from "./send-lane.ts";
 import {
   decodePeerMessage,
-  decodeReceipt,
   decodeSealedPayload,
   encodePeerMessage,
-  encodeReceipt,
   MAX_POST_ID,
   MAX_RECEIPT_IDS,
 } from "./wire-message.ts";
@@ -50,7 +48,7 @@ export interface CourierOptions {
   /** First wait for the receipt of a posted message; 2 s by default, doubling up to `resendMaxMs` (60 s). */
   readonly resendAfterMs?: number;
   readonly resendMaxMs?: number;
-  /** How long a receipt waits for others to go with it; 250 ms by default. */
+  /** How long a receipt waits for a message to go along with; 250 ms by default. */
   readonly receiptDelayMs?: number;
   /** Posted messages under way to one peer; 64 by default. */
   readonly window?: number;
@@ -81,7 +79,10 @@ export const MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - ENVELOPE_OVERHEAD;
 
 const HELD_BYTES_PER_PEER = 4 * 1024 * 1024;
 const HOLD_MS = 10_000;
+/** Largest payload that receipts go along with: a frame must hold both. */
+const MAX_CARRIER_BYTES = 1024 * 1024;
 const RECENT_IDS = 1024;
+const NOTHING = new Uint8Array();
 /** Receipts that wait for no more: the sender's window must not fill up with what was handled. */
 const MAX_WAITING_RECEIPTS = 16;
 const ENDED_SESSIONS = 256;
@@ -245,6 +246,7 @@ class SealingCourier implements Courier {
           signer,
           box: this.#box,
           metrics,
+          receipts: (outgoing) => this.#receiptsFor(node, outgoing),
           lost: (outgoing, error) => this.#lost(outgoing, error),
         },
       ),
@@ -391,13 +393,11 @@ class SealingCourier implements Courier {
   }
 
   async #receive(from: NodeIndex, header: EnvelopeHeader, sealed: Uint8Array): Promise<void> {
-    const { id, body } = decodeSealedPayload(sealed);
+    const { id, body, receipts } = decodeSealedPayload(sealed);
     this.#metrics.messagesReceived.inc({ kind: header.kind });
     const peer = this.#peer(from);
-    if (header.kind === "receipt") {
-      peer.outbox.receipt(decodeReceipt(body));
-      return;
-    }
+    peer.outbox.receipt(receipts);
+    if (header.kind === "receipt") return;
     if (id === null || !peer.handled.has(id)) {
       const { kind, session, round, trace } = header;
       try {
@@ -420,23 +420,30 @@ class SealingCourier implements Courier {
     peer.receiptTimer ??= this.#modules.clock.after(receiptDelayMs, () => this.#sendReceipts(to, peer));
   }
 
+  /** Nothing went to the peer that could have taken the receipts along. */
   #sendReceipts(to: NodeIndex, peer: Peer): void {
     peer.receiptTimer?.cancel();
     peer.receiptTimer = null;
     peer.lane.pushLate(() => {
-      const ids = peer.receipts.splice(0, MAX_RECEIPT_IDS);
-      if (peer.receipts.length > 0) this.#sendReceipts(to, peer);
       const member = this.#modules.manifest().members[to - 1];
-      if (ids.length === 0 || !peer.up || member === undefined) return null;
-      const message = {
-        kind: "receipt",
-        session: null,
-        round: 0,
-        payload: encodeReceipt(ids),
-        trace: null,
-      } as const;
+      if (peer.receipts.length === 0 || !peer.up || member === undefined) return null;
+      const message = { kind: "receipt", session: null, round: 0, payload: NOTHING, trace: null } as const;
       return { message, id: null, recipient: member.sealing };
     });
+  }
+
+  /** Rounds that are sealed to a session's own keys may have to wait for them at the peer, so they take no receipts along. */
+  #receiptsFor(to: NodeIndex, { message, recipient }: Outgoing): readonly string[] {
+    const peer = this.#peer(to);
+    const member = this.#modules.manifest().members[to - 1];
+    if (recipient !== member?.sealing || message.payload.length > MAX_CARRIER_BYTES) return [];
+    const ids = peer.receipts.splice(0, MAX_RECEIPT_IDS);
+    if (peer.receipts.length > 0) this.#sendReceipts(to, peer);
+    else if (ids.length > 0) {
+      peer.receiptTimer?.cancel();
+      peer.receiptTimer = null;
+    }
+    return ids;
   }
 
   #lost(outgoing: Outgoing, error: CairnError): void {

@@ -35,6 +35,8 @@ export interface SendLaneModules {
   readonly signer: Signer;
   readonly box: EnvelopeBox;
   readonly metrics: TransportMetrics;
+  /** Receipts that shall go along with the message, which is about to be sealed. */
+  readonly receipts: (outgoing: Outgoing) => readonly string[];
   /** A message that did not leave, and why. */
   readonly lost: (outgoing: Outgoing, error: CairnError) => void;
 }
@@ -105,7 +107,7 @@ export class SendLane {
 
   async #send(outgoing: Outgoing): Promise<void> {
     const { cluster, epoch, me, peer } = this.#options;
-    const { transport, clock, signer, box, metrics } = this.#modules;
+    const { transport, clock, signer, box, metrics, receipts } = this.#modules;
     const { kind, session, round, payload, trace } = outgoing.message;
     const now = clock.now();
     this.#seq = Math.max(this.#seq + 1, now * 1000);
@@ -124,7 +126,7 @@ export class SendLane {
           kind,
           trace,
         },
-        encodeSealedPayload({ id: outgoing.id, body: payload }),
+        encodeSealedPayload({ id: outgoing.id, body: payload, receipts: receipts(outgoing) }),
         outgoing.recipient,
         signer,
       );

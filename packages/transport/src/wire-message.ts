@@ -15,11 +15,22 @@ export const MAX_POST_ID = 256;
 
 const postIdSchema = z.string().min(1).max(MAX_POST_ID);
 
-/** What an envelope's sealed payload holds: the message's own payload, and the id that a receipt names when it was posted. */
-const sealedPayloadSchema = z.strictObject({ id: postIdSchema.nullable(), body: bytes });
+/** Receipts in one envelope at most. */
+export const MAX_RECEIPT_IDS = 256;
+
+/**
+ * What an envelope's sealed payload holds: the message's own payload, the id that its receipt names when it was posted, and receipts: ids of
+ * posted messages that its sender has handled.
+ */
+const sealedPayloadSchema = z.strictObject({
+  id: postIdSchema.nullable(),
+  body: bytes,
+  receipts: z.array(postIdSchema).max(MAX_RECEIPT_IDS),
+});
 export interface SealedPayload {
   readonly id: string | null;
   readonly body: Uint8Array;
+  readonly receipts: readonly string[];
 }
 
 export function encodeSealedPayload(payload: SealedPayload): Uint8Array {
@@ -29,21 +40,6 @@ export function encodeSealedPayload(payload: SealedPayload): Uint8Array {
 /** @throws CairnError `malformed`, `not-canonical`, `too-large` */
 export function decodeSealedPayload(encoded: Uint8Array): SealedPayload {
   return decodeCanonical(sealedPayloadSchema, encoded);
-}
-
-/** Ids in one receipt at most. */
-export const MAX_RECEIPT_IDS = 256;
-
-/** Payload of kind `receipt`: posted messages that the sender of the receipt has handled. */
-const receiptSchema = z.strictObject({ ids: z.array(postIdSchema).min(1).max(MAX_RECEIPT_IDS) });
-
-export function encodeReceipt(ids: readonly string[]): Uint8Array {
-  return encodeCanonical({ ids });
-}
-
-/** @throws CairnError `malformed`, `not-canonical`, `too-large` */
-export function decodeReceipt(encoded: Uint8Array): readonly string[] {
-  return decodeCanonical(receiptSchema, encoded).ids;
 }
 
 const peerMessageSchema = z.strictObject({

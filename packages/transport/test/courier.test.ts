@@ -130,6 +130,21 @@ test("what was just committed goes without a look into the store, in order with 
   await eventually(() => assert.equal(b.got.at(-1), "1:vote:5"));
 });
 
+test("receipts go along with the next message, but for rounds that are sealed to other keys", async () => {
+  const bench = new Bench();
+  const [a, b] = [await bench.run(one), await bench.run(two)];
+  await bench.post(one, a.courier, two, "v1", text("vote", "1"));
+  await eventually(() => assert.equal(b.got.length, 1));
+  const peers = new Map([[one, SealingKey.generate().publicKey]]);
+  b.courier.useSealingKeys(session, { own: SealingKey.generate(), peers });
+  b.courier.send(one, text("round", "x", session));
+  await settle();
+  assert.equal(bench.disk(one).rows.length, 1);
+  b.courier.send(one, text("ack", "carrier"));
+  await eventually(() => assert.equal(bench.disk(one).rows.length, 0));
+  assert.deepEqual(a.got, ["2:ack:carrier"]);
+});
+
 test("receipts wait a little for each other, and no longer once many wait", async () => {
   const bench = new Bench();
   const [a, b] = [await bench.run(one), await bench.run(two)];
@@ -298,7 +313,7 @@ test("envelopes of another sender, recipient, cluster or time are refused with t
     kind: "ack",
     trace: null,
   } as const;
-  const body = encodeSealedPayload({ id: null, body: Buffer.from("x") });
+  const body = encodeSealedPayload({ id: null, body: Buffer.from("x"), receipts: [] });
   const cases = [
     [{ from: three }, "not-member"],
     [{ to: three }, "wrong-recipient"],

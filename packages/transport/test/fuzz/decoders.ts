@@ -5,10 +5,8 @@ import { decodeRefusal, encodeHello, encodeRefusal, helloSchema, openHello } fro
 import { parsePeerAddress } from "../../src/peer-address.ts";
 import {
   decodePeerMessage,
-  decodeReceipt,
   decodeSealedPayload,
   encodePeerMessage,
-  encodeReceipt,
   encodeSealedPayload,
 } from "../../src/wire-message.ts";
 
@@ -64,12 +62,6 @@ export const decoders: readonly Decoder[] = [
     encode: encodeSealedPayload,
   },
   {
-    name: "receipt",
-    samples: [bytesOf("receipt")],
-    decode: decodeReceipt,
-    encode: encodeReceipt,
-  },
-  {
     name: "peer-message",
     samples: [message],
     decode: decodePeerMessage,
@@ -77,7 +69,7 @@ export const decoders: readonly Decoder[] = [
   },
   {
     name: "frames",
-    samples: [framed(message, Uint8Array.of(), bytesOf("receipt"))],
+    samples: [framed(message, Uint8Array.of(), bytesOf("hello-refusal"))],
     // Cut into chunks of seven bytes; whatever whole frames come out, with what is left over, make up the stream.
     decode: (input) => {
       const decoder = new FrameDecoder(4096);
