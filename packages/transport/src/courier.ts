@@ -137,7 +137,7 @@ class SealingCourier implements Courier {
     this.#modules = modules;
     this.#metrics = modules.metrics ?? createTransportMetrics(null);
     this.#box = modules.box ?? hpkeBox;
-    this.#guard = new ReplayGuard({ leaseMs: this.#options.replayLeaseMs }, { store: modules.store });
+    this.#guard = new ReplayGuard({ leaseMs: this.#options.replayLeaseMs }, modules);
     this.#held = new HeldRounds(
       { maxBytesPerPeer: HELD_BYTES_PER_PEER, holdMs: HOLD_MS },
       // Not `malformed`: an honest peer's round may come after the session has ended here.

@@ -291,6 +291,22 @@ test("traffic costs at most one commit of the replay guard in a lease", async ()
   await eventually(() => assert.equal(bench.disk(two).commits, 1));
 });
 
+test("the guard's commit serves all peers, also those that send later in the lease", async () => {
+  const bench = new Bench();
+  const [a, b, c] = [await bench.run(one), await bench.run(two), await bench.run(three)];
+  const said = async (from: Running, content: string) => {
+    from.courier.send(two, text("ack", content));
+    await eventually(() => assert.ok(b.got.some((line) => line.endsWith(content))));
+  };
+  await said(a, "first");
+  await said(c, "second");
+  bench.clock.jump(5_000);
+  const { commits } = bench.disk(two);
+  await said(a, "third");
+  await said(c, "fourth");
+  assert.equal(bench.disk(two).commits, commits + 1);
+});
+
 test("envelopes of another sender, recipient, cluster or time are refused with their own codes", async () => {
   const bench = new Bench();
   const b = await bench.run(two);
