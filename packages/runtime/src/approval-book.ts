@@ -86,7 +86,7 @@ export class ApprovalBook {
     const kept = this.#kept.get(request) ?? [];
     const known = kept.find(({ body }) => body.approver === approver)?.body.expiry ?? 0;
     if (known > this.#modules.clock.now() && expiry < known + MIN_EXTENSION_MS) return false;
-    if (known === 0 && !this.#isLive(request)) this.#refuseMany(approver);
+    if (known === 0) this.#refuseMany(request, approver);
     batch.put(this.#kept, request, [...kept.filter(({ body }) => body.approver !== approver), signed]);
     batch.write({ write: "approval", row: { request, approver, body: encodeCanonical(signed), expiry } });
     return true;
@@ -111,16 +111,15 @@ export class ApprovalBook {
     return { manifest, requestHash, now: this.#modules.clock.now(), clockSkewMs };
   }
 
-  #isLive(request: RequestHash): boolean {
-    return this.#modules.live.all().some(({ row }) => row.request === request);
-  }
-
-  #refuseMany(approver: Ed25519PublicKey): void {
+  /** Refuses an approval of a request that is not live here where too many of its approver are kept for such. */
+  #refuseMany(request: RequestHash, approver: Ed25519PublicKey): void {
+    const live = new Set(this.#modules.live.all().map(({ row }) => row.request));
+    if (live.has(request)) return;
     const now = this.#modules.clock.now();
     let early = 0;
-    for (const [request, kept] of this.#kept) {
-      if (!kept.some(({ body }) => body.approver === approver && body.expiry > now)) continue;
-      if (!this.#isLive(request)) early += 1;
+    for (const [other, kept] of this.#kept) {
+      if (live.has(other)) continue;
+      if (kept.some(({ body }) => body.approver === approver && body.expiry > now)) early += 1;
     }
     if (early < MAX_EARLY_PER_APPROVER) return;
     throw new CairnError(

@@ -140,13 +140,8 @@ export class SpendJudge {
           });
         case "defer":
           if (verdict.code === "policy-approvals") {
-            throw new CairnError(
-              "wrong-state",
-              "this node does not have the approvals that policy asks for",
-              {
-                reason: verdict.code,
-              },
-            );
+            const words = "this node does not have the approvals that policy asks for";
+            throw new CairnError("wrong-state", words, { reason: verdict.code });
           }
           throw new CairnError("coin-reserved", "another spend holds its coins or limits", {
             reason: verdict.code,

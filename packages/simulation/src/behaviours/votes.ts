@@ -42,9 +42,9 @@ export const approveAll: Behaviour = (stage) => {
   };
 };
 
-/** Tells votes and certificates to some and not to others. */
+/** Tells votes, certificates and approvals to some and not to others. */
 export const halfTold: Behaviour = ({ hostile, honest, random }) => {
   const told = new Set<NodeIndex>(random.shuffle(honest).slice(0, random.between(1, 3)));
   hostile.rewrite = (to, said) =>
-    ["vote", "certificate", "intent", "final"].includes(said.kind) && !told.has(to) ? null : said;
+    ["vote", "certificate", "intent", "final", "approval"].includes(said.kind) && !told.has(to) ? null : said;
 };
