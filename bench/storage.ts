@@ -2,8 +2,10 @@ import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:f
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { clusterIdSchema, nodeIndexSchema, systemClock } from "@cairn/core";
+import { clusterIdSchema, type NodeStore, nodeIndexSchema, systemClock } from "@cairn/core";
 import { openSqliteStore } from "@cairn/storage";
+import { openPostgresStore } from "@cairn/storage/postgres";
+import { PostgresServer } from "@cairn/storage/test-support";
 import type { Entry } from "./report.ts";
 import { median, spreadOf } from "./spread.ts";
 
@@ -14,41 +16,50 @@ const GROUPED = 3_200;
 const LANES = 32;
 const VALUE = new Uint8Array(600).fill(1);
 
-/** Commits of the node's store beside bare writes of the same bytes, each flushed: to the end of a file, and over what a file holds. */
+/** Commits of a node's store, in sqlite and in Postgres, beside bare writes of the same bytes, each flushed: to the end of a file, and over what a file holds. */
 export async function storage(): Promise<readonly Entry[]> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-bench-"));
-  const store = await openSqliteStore(
-    {
-      path: join(folder, "node.db"),
-      cluster: clusterIdSchema.parse("1".padStart(64, "0")),
-      node: nodeIndexSchema.parse(1),
-    },
-    { clock: systemClock },
-  );
-  const commit = (key: string) => store.commit([{ write: "meta", key, value: VALUE }]);
+  const owner = {
+    cluster: clusterIdSchema.parse("1".padStart(64, "0")),
+    node: nodeIndexSchema.parse(1),
+  };
+  const modules = { clock: systemClock };
+  const server = await PostgresServer.create();
   const bare = { append: [] as number[], overwrite: [] as number[] };
-  const ours = { single: [] as number[], grouped: [] as number[] };
+  const stores: Measured[] = [];
   try {
+    await server.createDatabase("node");
+    const { host, port } = server;
+    const location = { host, port, user: "cairn", database: "node", tls: null };
+    const opened = [
+      ["sqlite", await openSqliteStore({ path: join(folder, "node.db"), ...owner }, modules)],
+      ["Postgres", await openPostgresStore({ location, password: async () => "secret", ...owner }, modules)],
+    ] as const;
+    for (const [name, store] of opened) stores.push({ name, store, single: [], grouped: [] });
     for (let round = 0; round < ROUNDS; round += 1) {
       bare.append.push(await each(SINGLE, async () => appends(join(folder, "appended"))));
       bare.overwrite.push(await each(SINGLE, async () => overwrites(join(folder, "overwritten"))));
-      ours.single.push(
-        await each(SINGLE, async () => {
-          for (let at = 0; at < SINGLE; at += 1) await commit(`single ${at % 50}`);
-        }),
-      );
-      ours.grouped.push(
-        await each(GROUPED, () =>
-          Promise.all(
-            Array.from({ length: LANES }, async (_, lane) => {
-              for (let at = lane; at < GROUPED; at += LANES) await commit(`lane ${lane}`);
-            }),
+      for (const { store, single, grouped } of stores) {
+        const commit = (key: string) => store.commit([{ write: "meta", key, value: VALUE }]);
+        single.push(
+          await each(SINGLE, async () => {
+            for (let at = 0; at < SINGLE; at += 1) await commit(`single ${at % 50}`);
+          }),
+        );
+        grouped.push(
+          await each(GROUPED, () =>
+            Promise.all(
+              Array.from({ length: LANES }, async (_, lane) => {
+                for (let at = lane; at < GROUPED; at += LANES) await commit(`lane ${lane}`);
+              }),
+            ),
           ),
-        ),
-      );
+        );
+      }
     }
   } finally {
-    await store.close();
+    for (const { store } of stores) await store.close();
+    await server.remove();
     await rm(folder, { recursive: true, force: true });
   }
   const figure = (what: string, mine: readonly number[], partner: keyof typeof bare): Entry => ({
@@ -59,12 +70,19 @@ export async function storage(): Promise<readonly Entry[]> {
     target: null,
     note: `${median(mine).toFixed(0)} µs beside ${median(bare[partner]).toFixed(0)} µs each; below 1 is faster`,
   });
-  return [
-    figure("a commit alone", ours.single, "append"),
-    figure("a commit alone", ours.single, "overwrite"),
-    figure(`a commit among ${LANES} callers`, ours.grouped, "append"),
-    figure(`a commit among ${LANES} callers`, ours.grouped, "overwrite"),
-  ];
+  return stores.flatMap(({ name, single, grouped }) =>
+    (["append", "overwrite"] as const).flatMap((partner) => [
+      figure(`a commit alone, ${name}`, single, partner),
+      figure(`a commit among ${LANES} callers, ${name}`, grouped, partner),
+    ]),
+  );
+}
+
+interface Measured {
+  readonly name: string;
+  readonly store: NodeStore;
+  readonly single: number[];
+  readonly grouped: number[];
 }
 
 /** Microseconds each of `count` steps of `work`. */
