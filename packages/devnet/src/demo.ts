@@ -4,7 +4,7 @@ import type { KeyView, TransactionDetail } from "@cairn/client";
 import type { KeyId, Txid } from "@cairn/core";
 import { z } from "zod";
 import { checkPayment } from "./cluster/check-payment.ts";
-import { type Cluster, startCluster } from "./cluster/cluster.ts";
+import { type Cluster, type ClusterStorage, startCluster } from "./cluster/cluster.ts";
 import { ClusterOwner, type OwnedWallet, type Recipient, unpaidEnds } from "./cluster/cluster-owner.ts";
 import type { EngineLevel } from "./cluster/node-process.ts";
 import { until } from "./cluster/until.ts";
@@ -19,6 +19,8 @@ export interface DemoOptions {
   readonly out: ProgressStream;
   /** Ends the demo, wherever it is. */
   readonly signal: AbortSignal;
+  /** Where nodes keep their state; default `sqlite`. */
+  readonly storage?: ClusterStorage;
   /** Default `full`; `reduced` is for tests. */
   readonly level?: EngineLevel;
 }
@@ -53,7 +55,13 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   await rm(options.report, { force: true });
   const cluster = await progress.step(
     "start a regtest chain and five nodes, each with its own folder and chain endpoint",
-    () => startCluster({ level: options.level ?? "full", nodes: TOTAL, settings }),
+    () =>
+      startCluster({
+        level: options.level ?? "full",
+        nodes: TOTAL,
+        settings,
+        storage: options.storage ?? "sqlite",
+      }),
     ({ files }) => `manifest ${files.fingerprint}`,
   );
   try {

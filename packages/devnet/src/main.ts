@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { type ClusterStorage, clusterStorages } from "./cluster/cluster.ts";
 import { runDemo } from "./demo.ts";
 
 const USAGE = `node packages/devnet/src/main.ts demo [--once]
@@ -7,6 +8,7 @@ const USAGE = `node packages/devnet/src/main.ts demo [--once]
   demo          a five-node wallet on this machine: keys, deposits, payments, confirmations; stays up until Ctrl-C
     --once      end after the last step; exit 0 only if all payments are confirmed
     --report F  where the report goes (default demo.json)
+    --storage S where nodes keep their state: sqlite (default), or postgres: one server, a database for each
 `;
 
 const { values, positionals } = parseArgs({
@@ -14,24 +16,27 @@ const { values, positionals } = parseArgs({
   options: {
     once: { type: "boolean", default: false },
     report: { type: "string", default: "demo.json" },
+    storage: { type: "string", default: "sqlite" },
     help: { type: "boolean", default: false },
   },
 });
 const [command, ...others] = positionals;
+const storage = clusterStorages.find((name) => name === values.storage);
 if (values.help) process.stdout.write(USAGE);
-else if (command === "demo" && others.length === 0) await demo();
+else if (command === "demo" && others.length === 0 && storage !== undefined) await demo(storage);
 else {
   process.stderr.write(USAGE);
   process.exitCode = 2;
 }
 
-async function demo(): Promise<void> {
+async function demo(storage: ClusterStorage): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   try {
     await runDemo({
       once: values.once,
       report: resolve(values.report),
+      storage,
       out: process.stdout,
       signal: stop.signal,
     });

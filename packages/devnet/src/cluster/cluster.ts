@@ -15,9 +15,14 @@ import {
   systemRandom,
 } from "@cairn/core";
 import { freeEndpoints } from "@cairn/core/test-support";
+import { writeKeyFile } from "@cairn/pki";
+import { PostgresServer } from "@cairn/storage/test-support";
 import { createDevnetChain, type DevnetChain } from "../chain/create-devnet-chain.ts";
 import { type EngineLevel, type LogLine, NodeProcess } from "./node-process.ts";
 import { until } from "./until.ts";
+
+export const clusterStorages = ["sqlite", "postgres"] as const;
+export type ClusterStorage = (typeof clusterStorages)[number];
 
 export interface ClusterOptions {
   readonly level: EngineLevel;
@@ -30,6 +35,8 @@ export interface ClusterOptions {
   /** Sections of every node's `cairn.toml`. */
   readonly settings?: NodeSettings;
   readonly policy?: PolicyLimits;
+  /** Where nodes keep their state; `postgres` starts one server with a database for each. Default `sqlite`. */
+  readonly storage?: ClusterStorage;
   /** Hears every line that a node logs. */
   readonly log?: (node: NodeIndex, line: LogLine) => void;
 }
@@ -70,6 +77,8 @@ export class Cluster {
   readonly operator: Ed25519Signer;
   /** Whose signature asks for spends. */
   readonly requester: Ed25519Signer;
+  /** The server of the nodes' databases, or null. */
+  readonly postgres: PostgresServer | null;
   readonly #level: EngineLevel;
   readonly #members: readonly Member[];
   readonly #temporary: string | null;
@@ -81,6 +90,7 @@ export class Cluster {
     readonly files: InitialisedCluster;
     readonly operator: Ed25519Signer;
     readonly requester: Ed25519Signer;
+    readonly postgres: PostgresServer | null;
     readonly level: EngineLevel;
     readonly temporary: string | null;
     readonly log: ClusterOptions["log"];
@@ -89,6 +99,7 @@ export class Cluster {
     this.files = parts.files;
     this.operator = parts.operator;
     this.requester = parts.requester;
+    this.postgres = parts.postgres;
     this.#level = parts.level;
     this.#temporary = parts.temporary;
     this.#log = parts.log;
@@ -195,6 +206,7 @@ export class Cluster {
       }),
     );
     await this.chain.close();
+    await this.postgres?.remove();
     if (this.#temporary !== null) await rm(this.#temporary, { recursive: true, force: true });
   }
 
@@ -220,12 +232,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const temporary = options.dir === undefined ? await mkdtemp(join(tmpdir(), "cairn-devnet-")) : null;
   const dir = options.dir ?? join(temporary ?? "", "cluster");
   let chain: DevnetChain | null = null;
+  let postgres: PostgresServer | null = null;
   let cluster: Cluster | null = null;
   try {
     chain = await createDevnetChain(
       { ports: Array.from({ length: total }, () => 0) },
       { clock: systemClock, random: systemRandom },
     );
+    if (options.storage === "postgres") postgres = await createDatabases(total);
+    const server = postgres;
     const places = await freeEndpoints(2 * total);
     const files = await initCluster({
       dir,
@@ -235,11 +250,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
         peer: places[2 * position]?.address ?? "",
         api: places[2 * position + 1]?.address ?? "",
         chain: [url],
+        settings: server === null ? {} : databaseSettings(server, position + 1),
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.policy === undefined ? {} : { policy: options.policy }),
       ...(options.settings === undefined ? {} : { settings: options.settings }),
     });
+    if (postgres !== null) {
+      for (const { dir } of files.nodes)
+        await writeKeyFile(join(dir, PASSWORD_FILE), Buffer.from("secret\n"));
+    }
     const [operatorKey] = files.operatorKeys;
     if (operatorKey === undefined) throw new RangeError("a cluster has nodes");
     cluster = new Cluster({
@@ -247,6 +267,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       files,
       operator: Ed25519Signer.fromPem(await readFile(operatorKey)),
       requester: Ed25519Signer.fromPem(await readFile(files.requesterKey)),
+      postgres,
       level: options.level,
       temporary,
       log: options.log,
@@ -259,10 +280,28 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     if (cluster !== null) await cluster.close();
     else {
       await chain?.close();
+      await postgres?.remove();
       if (temporary !== null) await rm(temporary, { recursive: true, force: true });
     }
     throw error;
   }
+}
+
+const PASSWORD_FILE = "db-password";
+
+async function createDatabases(total: number): Promise<PostgresServer> {
+  const server = await PostgresServer.create();
+  try {
+    for (let index = 1; index <= total; index += 1) await server.createDatabase(`node_${index}`);
+    return server;
+  } catch (error) {
+    await server.remove();
+    throw error;
+  }
+}
+
+function databaseSettings({ host, port }: PostgresServer, index: number): NodeSettings {
+  return { storage: { url: `postgres://cairn@${host}:${port}/node_${index}`, password_file: PASSWORD_FILE } };
 }
 
 function viewOf(member: Member): ClusterNode {
