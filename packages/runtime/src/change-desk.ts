@@ -68,10 +68,11 @@ export interface ChangeProgress extends LiveChange {
   readonly needed: number;
 }
 
-/** Proposals that are remembered. */
-const MAX_KEPT = 10_000;
-/** Open proposals that one operator may have at a time: a stolen key must not fill the disk. */
-const MAX_OPEN_PER_OPERATOR = 16;
+/** Ended proposals that are remembered over a restart, and changes of one peer's that are taken for in force with it. */
+const MAX_KEPT = 1_000;
+/** Proposals that one operator may make in a day: a stolen key must not fill the disk. */
+const MAX_PER_OPERATOR = 64;
+const DAY_MS = 24 * 60 * 60 * 1000;
 /** In units of the clock skew: how long after its expiry votes on a proposal are still waited for. */
 const SETTLE_SKEWS = 2;
 
@@ -86,8 +87,8 @@ export class ChangeDesk {
   readonly #modules: ChangeDeskModules;
   /** In order of arrival. */
   readonly #live = new Map<HashHex, LiveChange>();
-  /** Peers that say that a change is in force with them, by its effect. */
-  readonly #tellers = new Map<HashHex, Set<NodeIndex>>();
+  /** Effects of changes that each peer says are in force with it, oldest first. */
+  readonly #told = new Map<NodeIndex, Set<HashHex>>();
   readonly #timers = new Map<HashHex, Timer>();
   #closed = false;
 
@@ -211,7 +212,7 @@ export class ChangeDesk {
     const commit = decodeCanonical(changeCommitSchema, payload);
     const { proposal: signed, votes } = commit;
     const hash = changeProposalHash(signed.body);
-    const tellers = this.#told(effectOf(signed.body), from);
+    const tellers = this.#tellers(effectOf(signed.body), from);
     await this.#modules.loop.run((batch) => {
       const { book, clock } = this.#modules;
       const known = this.#live.get(hash);
@@ -223,14 +224,12 @@ export class ChangeDesk {
         this.#conflict(batch, known ?? this.#admit(batch, signed), commit);
         return;
       }
-      const believed = tellers.size > faultsTolerated(under.manifest.members.length);
+      const believed = tellers > faultsTolerated(under.manifest.members.length);
       if (!believed && known?.row.state !== "committed" && clock.now() >= this.#settledAt(signed.body)) {
         throw new CairnError(
           "busy",
           "the change came after its time, and too few nodes have it in force yet",
-          {
-            tellers: tellers.size,
-          },
+          { tellers },
         );
       }
       const live = this.#take(batch, known ?? this.#admit(batch, signed), votes);
@@ -238,13 +237,14 @@ export class ChangeDesk {
     });
   }
 
-  #told(effect: HashHex, from: NodeIndex): ReadonlySet<NodeIndex> {
-    const tellers = this.#tellers.get(effect) ?? new Set<NodeIndex>();
-    tellers.add(from);
-    this.#tellers.set(effect, tellers);
-    const [oldest] = this.#tellers.keys();
-    if (this.#tellers.size > MAX_KEPT && oldest !== undefined) this.#tellers.delete(oldest);
-    return tellers;
+  /** How many peers say that a change is in force with them, `from` among them. */
+  #tellers(effect: HashHex, from: NodeIndex): number {
+    const own = this.#told.get(from) ?? new Set<HashHex>();
+    own.add(effect);
+    const [oldest] = own;
+    if (own.size > MAX_KEPT && oldest !== undefined) own.delete(oldest);
+    this.#told.set(from, own);
+    return [...this.#told.values()].filter((effects) => effects.has(effect)).length;
   }
 
   #word(
@@ -320,10 +320,11 @@ export class ChangeDesk {
     const under = book.under(signed.body.manifestHash);
     const commit = formChangeCommit(signed, [...votes.values()], under);
     if (commit === null) {
+      if (row.state !== "open") return live;
       const refusals = [...votes.values()].filter(({ body }) => !body.approve).length;
       const total = under.manifest.members.length;
       const lost = total - refusals < changeQuorum(signed.body.change, under);
-      return lost && row.state === "open" ? this.#end(batch, live, "rejected") : this.#tell(batch, live);
+      return lost ? this.#end(batch, live, "rejected") : this.#tell(batch, live);
     }
     if (
       isSuccessor(signed.body.change) &&
@@ -371,9 +372,11 @@ export class ChangeDesk {
         batch.afterwards(() => this.#modules.inForce(link));
         for (const other of this.#live.values()) {
           const { row, signed } = other;
-          const stale =
-            row.state === "open" || (row.state === "committed" && isSuccessor(signed.body.change));
-          if (stale && row.proposal !== live.row.proposal) this.#end(batch, other, "overtaken");
+          const decided = row.state === "committed" && isSuccessor(signed.body.change);
+          if (row.proposal === live.row.proposal || !(decided || row.state === "open")) continue;
+          this.#end(batch, other, "overtaken");
+          if (decided && effectOf(signed.body) !== effectOf(live.signed.body))
+            batch.afterwards(() => this.#modules.changed(this.#progress(other), "conflict"));
         }
         break;
       }
@@ -491,17 +494,14 @@ export class ChangeDesk {
         expiry: body.expiry,
       });
     }
-    const open = [...this.#live.values()].filter(
-      ({ row, signed: { body: other } }) => row.state === "open" && other.operator === body.operator,
+    const lately = [...this.#live.values()].filter(
+      ({ row, signed: { body: other } }) =>
+        other.operator === body.operator && row.firstSeenAt > now - DAY_MS,
     );
-    if (open.length >= MAX_OPEN_PER_OPERATOR) {
-      throw new CairnError(
-        "rate-limited",
-        "the operator has too many open proposals; wait until some expire",
-        {
-          open: open.length,
-        },
-      );
+    if (lately.length >= MAX_PER_OPERATOR) {
+      throw new CairnError("rate-limited", "the operator has made too many proposals in a day; wait", {
+        limit: MAX_PER_OPERATOR,
+      });
     }
   }
 

@@ -24,13 +24,19 @@ export interface LiveChange {
   readonly votes: ReadonlyMap<NodeIndex, SignedChangeVote>;
 }
 
-/** Reads what the store holds of the newest `limit` proposals, oldest first. */
+/** More than a cluster ever has. */
+const MAX_LASTING = 1_000_000;
+
+/** Reads what the store holds of proposals that have not ended, and of the newest `limit` of all, oldest first. */
 export async function storedChanges(
   store: Pick<NodeStore, "changes" | "changeVotes">,
   limit: number,
 ): Promise<readonly LiveChange[]> {
   const found: LiveChange[] = [];
-  for (const row of (await store.changes({ limit })).toReversed()) {
+  const lasting = await store.changes({ states: ["open", "committed", "in-force"], limit: MAX_LASTING });
+  const newest = await store.changes({ limit });
+  const rows = new Map([...lasting, ...newest].map((row) => [row.proposal, row]));
+  for (const row of [...rows.values()].toSorted((a, b) => a.createdAt - b.createdAt)) {
     const votes = await store.changeVotes(row.proposal);
     found.push({
       row,

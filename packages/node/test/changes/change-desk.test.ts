@@ -294,7 +294,7 @@ describe("attacks on changes of the cluster", () => {
     for (const index of [2, 3, 4, 5])
       await refuses(cluster.node(index).desk.sign(proposal, stolen), "operator-signature-missing");
     await cluster.sign(proposal, [1]);
-    for (let more = 0; more < 15; more += 1) await cluster.propose(cluster.policyChange(BigInt(more)));
+    for (let more = 0; more < 63; more += 1) await cluster.propose(cluster.policyChange(BigInt(more)));
     await refuses(cluster.propose(cluster.policyChange(99n)), "rate-limited");
     await cluster.exchange();
     await cluster.pass(2 * HOUR);
