@@ -18,7 +18,7 @@ import {
   presignatureId,
   results,
   runSession,
-  shareOf,
+  signerFacts,
   type Tamper,
 } from "./support/wire.ts";
 
@@ -51,12 +51,7 @@ describe("CGGMP24 at the reduced level", () => {
     (items: readonly { presignatureId: PresignatureId; path: KeyPath }[], execution = executionId()) =>
     (me: NodeIndex): EngineSpec => ({
       kind: "cggmp24-presign",
-      executionId: execution,
-      keyId: key.keyId,
-      epoch: key.epoch,
-      me,
-      signers,
-      sealedShare: shareOf(key, me),
+      ...signerFacts(key, signers, me, execution),
       items,
     });
 
@@ -64,12 +59,7 @@ describe("CGGMP24 at the reduced level", () => {
     (items: readonly { path: KeyPath; preimage: Uint8Array }[], execution = executionId()) =>
     (me: NodeIndex): EngineSpec => ({
       kind: "cggmp24-sign",
-      executionId: execution,
-      keyId: key.keyId,
-      epoch: key.epoch,
-      me,
-      signers,
-      sealedShare: shareOf(key, me),
+      ...signerFacts(key, signers, me, execution),
       items,
     });
 

@@ -17,7 +17,7 @@ import {
   openCluster,
   results,
   runSession,
-  shareOf,
+  signerFacts,
   subsets,
   type Tamper,
 } from "./support/wire.ts";
@@ -50,12 +50,7 @@ describe("FROST", () => {
     (execution = executionId()) =>
     (me: NodeIndex): EngineSpec => ({
       kind: "frost-sign",
-      executionId: execution,
-      keyId: key.keyId,
-      epoch: key.epoch,
-      me,
-      signers,
-      sealedShare: shareOf(key, me),
+      ...signerFacts(key, signers, me, execution),
       items,
     });
 

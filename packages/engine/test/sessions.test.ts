@@ -14,7 +14,7 @@ import {
   openCluster,
   results,
   runSession,
-  shareOf,
+  signerFacts,
   type Tamper,
 } from "./support/wire.ts";
 
@@ -36,12 +36,7 @@ describe("sessions", () => {
     (execution = executionId()) =>
     (me: NodeIndex): EngineSpec => ({
       kind: "frost-sign",
-      executionId: execution,
-      keyId: key.keyId,
-      epoch: key.epoch,
-      me,
-      signers,
-      sealedShare: shareOf(key, me),
+      ...signerFacts(key, signers, me, execution),
       items: [{ path: [0, 0], preimage: new Uint8Array([0, 9]) }],
     });
 

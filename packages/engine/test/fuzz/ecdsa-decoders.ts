@@ -19,6 +19,7 @@ import {
   results,
   runSession,
   shareOf,
+  signerFacts,
 } from "../support/wire.ts";
 import { exact } from "./exact.ts";
 import { firstAnswer } from "./first-answer.ts";
@@ -74,22 +75,12 @@ const keygenSpec: SpecAt = (me, execution) => ({
 });
 const presignSpec: SpecAt = (me, execution) => ({
   kind: "cggmp24-presign",
-  executionId: execution,
-  keyId: key.keyId,
-  epoch: key.epoch,
-  me,
-  signers,
-  sealedShare: shareOf(key, me),
+  ...signerFacts(key, signers, me, execution),
   items: [item],
 });
 const signSpec: SpecAt = (me, execution) => ({
   kind: "cggmp24-sign",
-  executionId: execution,
-  keyId: key.keyId,
-  epoch: key.epoch,
-  me,
-  signers,
-  sealedShare: shareOf(key, me),
+  ...signerFacts(key, signers, me, execution),
   items: [{ path, preimage }],
 });
 

@@ -198,6 +198,12 @@ export function shareOf(key: Key, me: NodeIndex): Uint8Array {
   return share;
 }
 
+/** What a signer of a session with `key` is told, whatever the session makes; `execution` must be the same for all. */
+export function signerFacts(key: Key, signers: readonly NodeIndex[], me: NodeIndex, execution: ExecutionId) {
+  const { keyId, epoch } = key;
+  return { executionId: execution, keyId, epoch, me, signers, sealedShare: shareOf(key, me) };
+}
+
 /** All subsets of `nodes` with `size` members, ascending. */
 export function subsets(nodes: readonly NodeIndex[], size: number): NodeIndex[][] {
   if (size === 0) return [[]];
