@@ -117,6 +117,11 @@ export class CrashScene {
           if (!isCairnError(cause)) throw cause;
         },
       );
+    if (cluster.approvers.length > 0) {
+      await submitted;
+      const approvals = cluster.approvers.map((approver) => cluster.approval(body, approver));
+      for (const approval of approvals) await cluster.node(2).runtime.takeApproval(approval);
+    }
     const over = async () => {
       if (this.#sabotage.struck) return true;
       const rows = await this.#rows(body.nonce);

@@ -23,6 +23,24 @@ test("a node that dies around a commit of a spend comes back, and the request is
   }
 });
 
+test("a node that dies between an approval by people and its vote comes back, and the request is paid exactly once", async (t) => {
+  const scene = await CrashScene.start({ approvals: { m: 2, of: 2, aboveSats: 0n } });
+  try {
+    const record = await scene.cluster.makeWallet("frost");
+    const points: CrashPoint[] = [1, 2, 3].flatMap((commit) =>
+      faults.map((fault): CrashPoint => ({ node: commit === 2 ? 1 : 3, commit, fault, from: "approval" })),
+    );
+    for (const point of points) {
+      await t.test(describePoint(point), async () => {
+        scene.fund(record, 500_000n);
+        assert.ok(await scene.payThrough(record, point), "the crash struck");
+      });
+    }
+  } finally {
+    await scene.close();
+  }
+});
+
 test("a node that dies during key generation comes back, and all have the key or nobody has", async (t) => {
   for (const commit of [1, 3, 6, 9]) {
     for (const fault of faults) {
