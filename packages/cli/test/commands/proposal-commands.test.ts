@@ -1,0 +1,290 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeEach, test } from "node:test";
+import type { CallOutput } from "@cairn/client";
+import {
+  type Change,
+  type ChangeCommit,
+  type Constitution,
+  changeProposalHash,
+  decodeCanonical,
+  Ed25519Signer,
+  encodeCanonical,
+  formChangeCommit,
+  manifestHash,
+  type NodeIndex,
+  type Policy,
+  policyHash,
+  type SignedChangeProposal,
+  satsSchema,
+  signatureHexSchema,
+  signChange,
+  signChangeProposal,
+  signChangeVote,
+  signedChangeProposalSchema,
+  type UnixMs,
+  verifyChangeProposal,
+  verifyChangeVote,
+} from "@cairn/core";
+import { z } from "zod";
+import { changeLines } from "../../src/change-text.ts";
+import { policyFromJson, policyToJson } from "../../src/policy-json.ts";
+import { type Bench, createBench, temporaryFolder } from "../bench.ts";
+import { manifestView } from "../fake-node.ts";
+
+type Proposal = CallOutput<"getProposal">;
+
+let bench: Bench;
+let inForce: Constitution;
+beforeEach(async () => {
+  bench = await createBench({ perTransactionMaxSats: 10_000n });
+  const { signedManifest, policy } = bench.cluster;
+  inForce = { manifest: signedManifest.manifest, manifestHash: bench.cluster.manifestHash, policy };
+  bench.node.answers.getHistory = () => historyOf([]);
+  bench.node.answers.getClusterStatus = () => statusOf(1);
+});
+
+const base64 = (structure: unknown) => Buffer.from(encodeCanonical(structure)).toString("base64");
+const historyOf = (commits: readonly ChangeCommit[]) => ({
+  genesis: base64(bench.cluster.signedManifest),
+  policy: base64(bench.cluster.policy),
+  commits: commits.map(base64),
+});
+const statusOf = (node: number) =>
+  ({
+    cluster: inForce.manifest.cluster,
+    network: "regtest",
+    node,
+    threshold: 4,
+    total: 5,
+    quorum: 4,
+    up: 5,
+    canSign: true,
+    manifest: { sequence: 0, hash: inForce.manifestHash, fingerprint: bench.cluster.fingerprint },
+    policyVersion: 1,
+    authorisation: "quorum",
+    tipHeight: 101,
+    keys: { active: 1, generating: 0 },
+    primes: { ready: 4, target: 4, generating: false },
+    burnCounter: 0,
+    auditLength: 9,
+  }) satisfies CallOutput<"getClusterStatus">;
+
+function viewOf(signed: SignedChangeProposal): Proposal {
+  const { body } = signed;
+  return {
+    proposal: changeProposalHash(body),
+    type: body.change.type,
+    state: "open",
+    manifestHash: body.manifestHash,
+    operator: body.operator,
+    createdAt: new Date(body.createdAt).toISOString(),
+    expiry: new Date(body.expiry).toISOString(),
+    firstSeenAt: new Date(body.createdAt).toISOString(),
+    effectiveAt: null,
+    needed: 4,
+    votes: [],
+    body: base64(signed),
+  };
+}
+
+async function signerIn(path: string): Promise<Ed25519Signer> {
+  return Ed25519Signer.fromPem(await readFile(path));
+}
+const operator = (index: number) => signerIn(bench.cluster.operatorKeys[index - 1] ?? "");
+
+function looser(limit: bigint): Change {
+  const { manifest, policy } = inForce;
+  const now = Date.now() as UnixMs;
+  const next: Policy = {
+    ...policy,
+    policyVersion: policy.policyVersion + 1,
+    perTransactionMaxSats: satsSchema.parse(limit),
+  };
+  return {
+    type: "manifest",
+    manifest: {
+      ...manifest,
+      sequence: 1,
+      previous: inForce.manifestHash,
+      createdAt: now,
+      effectiveAt: (now + manifest.changeDelayMs) as UnixMs,
+      policy: policyHash(next),
+      policyVersion: next.policyVersion,
+    },
+    policy: next,
+  };
+}
+
+async function proposalOf(change: Change): Promise<SignedChangeProposal> {
+  const signer = await operator(2);
+  const now = Date.now() as UnixMs;
+  return signChangeProposal(
+    {
+      version: 1,
+      cluster: inForce.manifest.cluster,
+      manifestHash: inForce.manifestHash,
+      change,
+      createdAt: now,
+      expiry: (now + 60_000) as UnixMs,
+      operator: signer.publicKey,
+    },
+    signer,
+  );
+}
+
+async function commitOf(change: Change): Promise<ChangeCommit> {
+  const proposal = await proposalOf(change);
+  const votes = await Promise.all(
+    [1, 2, 3, 4].map(async (index) =>
+      signChangeVote(
+        {
+          version: 1,
+          cluster: inForce.manifest.cluster,
+          manifestHash: inForce.manifestHash,
+          proposal: changeProposalHash(proposal.body),
+          node: index as NodeIndex,
+          approve: true,
+          reason: null,
+          operatorSignature: signChange(change, await operator(index)),
+        },
+        await signerIn(join(bench.cluster.nodes[index - 1]?.dir ?? "", "identity.pem")),
+      ),
+    ),
+  );
+  const commit = formChangeCommit(proposal, votes, inForce);
+  assert.ok(commit !== null);
+  return commit;
+}
+
+test("proposal create policy shows what changes, signs it for all nodes, and has the operator's own node approve exactly that", async () => {
+  let proposed: SignedChangeProposal | null = null;
+  bench.node.answers.createProposal = ({ body }) => {
+    const { proposal } = z.object({ proposal: z.string() }).parse(body);
+    proposed = decodeCanonical(signedChangeProposalSchema, Buffer.from(proposal, "base64"));
+    return viewOf(proposed);
+  };
+  let signature = "";
+  bench.node.answers.signProposal = ({ body }) => {
+    signature = z.object({ signature: z.string() }).parse(body).signature;
+    assert.ok(proposed !== null);
+    return viewOf(proposed);
+  };
+  const ran = await bench.cairn("proposal", "create", "policy", "--max-per-transaction", "5000");
+  assert.equal(ran.exit, 0, ran.stderr);
+  assert.match(ran.stderr, /policy\.perTransactionMaxSats: 10000 → 5000/);
+  assert.match(ran.stderr, /kind: tightens/);
+  assert.match(ran.stderr, /needs: 4 of 5 operators/);
+  const signed: SignedChangeProposal = proposed ?? assert.fail("nothing was proposed");
+  verifyChangeProposal(signed, inForce);
+  const { change } = signed.body;
+  assert.ok(change.type === "manifest" && change.policy?.perTransactionMaxSats === 5_000n);
+  const vote = signChangeVote(
+    {
+      version: 1,
+      cluster: inForce.manifest.cluster,
+      manifestHash: inForce.manifestHash,
+      proposal: changeProposalHash(signed.body),
+      node: 1 as NodeIndex,
+      approve: true,
+      reason: null,
+      operatorSignature: signatureHexSchema.parse(signature),
+    },
+    await signerIn(join(bench.cluster.nodes[0]?.dir ?? "", "identity.pem")),
+  );
+  verifyChangeVote(vote, signed.body, inForce);
+});
+
+test("proposal create refuses here what nodes cannot change, and sends nothing", async () => {
+  const file = join(await temporaryFolder(), "manifest.json");
+  await writeFile(file, JSON.stringify({ ...inForce.manifest, threshold: 3 }));
+  const ran = await bench.cairn("--json", "proposal", "create", "manifest", file);
+  assert.equal(JSON.parse(ran.stderr).code, "unsupported-version");
+  assert.equal(bench.node.called("createProposal").length, 0);
+});
+
+test("proposal sign signs nothing where the node shows another change under the id, or the operator says no", async () => {
+  const honest = viewOf(await proposalOf(looser(20_000n)));
+  const other = viewOf(await proposalOf(looser(2_000_000n)));
+  bench.node.answers.getProposal = () => ({ ...honest, body: other.body });
+  const ran = await bench.cairn("--json", "proposal", "sign", honest.proposal, "--yes");
+  assert.equal(JSON.parse(ran.stderr).code, "peer-disagrees");
+  assert.equal(bench.node.called("signProposal").length, 0);
+});
+
+test("proposal sign goes to the operator's own node alone", async () => {
+  const view = viewOf(await proposalOf(looser(20_000n)));
+  bench.node.answers.getProposal = () => view;
+  bench.node.answers.getClusterStatus = () => statusOf(3);
+  const ran = await bench.cairn("--json", "proposal", "sign", view.proposal);
+  assert.equal(JSON.parse(ran.stderr).code, "not-member");
+  assert.equal(bench.node.called("signProposal").length, 0);
+});
+
+test("what follows from the pinned manifest is believed, and what does not is not", async () => {
+  const change = looser(20_000n);
+  const commit = await commitOf(change);
+  assert.ok(change.type === "manifest");
+  const served = manifestView({ manifest: change.manifest, signatures: [] }, manifestHash(change.manifest));
+  bench.node.answers.getManifest = () => served;
+  bench.node.answers.getHistory = () => historyOf([commit]);
+  const believed = await bench.cairn("--json", "cluster", "manifest");
+  assert.equal(believed.exit, 0, believed.stderr);
+  assert.equal(JSON.parse(believed.stdout).manifest.sequence, 1);
+  const shown = await bench.cairn("--json", "policy", "show");
+  assert.equal(JSON.parse(shown.stdout).perTransactionMaxSats, "20000");
+
+  for (const forged of [[], [{ ...commit, votes: commit.votes.slice(1) }]]) {
+    bench.node.answers.getHistory = () => historyOf(forged);
+    const refused = await bench.cairn("--json", "cluster", "manifest");
+    assert.equal(JSON.parse(refused.stderr).code, "peer-disagrees");
+  }
+});
+
+test("bans lift proposes to end the bans in force that the asked nodes know of", async () => {
+  const ban = {
+    node: 3,
+    violation: "ab".repeat(32),
+    scope: "cluster" as const,
+    count: 1,
+    from: "2026-01-01T00:00:00.000Z",
+    until: null,
+    liftedAt: null,
+    inForce: true,
+  };
+  const others = [
+    { ...ban, violation: "cd".repeat(32), inForce: false },
+    { ...ban, violation: "ef".repeat(32), node: 4 },
+  ];
+  bench.node.answers.listBans = () => ({ bans: [ban, ...others] });
+  let proposed: SignedChangeProposal | null = null;
+  bench.node.answers.createProposal = ({ body }) => {
+    const { proposal } = z.object({ proposal: z.string() }).parse(body);
+    proposed = decodeCanonical(signedChangeProposalSchema, Buffer.from(proposal, "base64"));
+    return viewOf(proposed);
+  };
+  bench.node.answers.signProposal = () => viewOf(proposed ?? assert.fail("nothing was proposed"));
+  const ran = await bench.cairn("cluster", "bans", "lift", "--node", "3");
+  assert.equal(ran.exit, 0, ran.stderr);
+  const { change } = (proposed ?? (assert.fail("nothing was proposed") as SignedChangeProposal)).body;
+  assert.ok(change.type === "ban-lift");
+  assert.deepEqual(change.lift.violations, [ban.violation]);
+  assert.equal(change.lift.node, 3);
+});
+
+test("a policy reads back as it was printed, and lists that change are told by what comes and goes", () => {
+  const { policy } = inForce;
+  const edited: Policy = { ...policy, whitelist: ["a", "b"] };
+  assert.deepEqual(policyFromJson(JSON.stringify(policyToJson(edited))), edited);
+  const change = looser(20_000n);
+  assert.ok(change.type === "manifest");
+  const lines = changeLines(
+    { ...change, policy: { ...edited, whitelist: ["b", "c"] } },
+    { ...inForce, policy: edited },
+  );
+  assert.deepEqual(
+    lines.filter(({ field }) => field === "policy.whitelist"),
+    [{ field: "policy.whitelist", from: "-a", to: "+c" }],
+  );
+});
