@@ -13,10 +13,10 @@ import {
   type WalletId,
   type WalletRecord,
 } from "@cairn/core";
+import { HostileNode } from "@cairn/runtime/test-support";
 import { behaviours } from "./behaviours/index.ts";
 import { Checker } from "./checker.ts";
 import { approvers, type ClusterPlan } from "./cluster-plan.ts";
-import { HostileNode } from "./hostile-node.ts";
 import type { Complaint, Invariant, Recovered } from "./invariant.ts";
 import { memoryEngines } from "./memory-engines.ts";
 import type { Observation } from "./observation.ts";
@@ -252,7 +252,7 @@ class Run {
     hostile.behave();
     behaviours[name]({
       hostile,
-      plan: this.#modules.plan,
+      manifest: this.#modules.plan.manifest,
       signer,
       random: this.#random.fork(`lie/${name}/${this.#time.now}`),
       honest,

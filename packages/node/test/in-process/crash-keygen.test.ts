@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SignedKeygenRequest } from "@cairn/core";
+import { HostileNode } from "@cairn/runtime/test-support";
 import { initiatorOrder, keygenSubject, testSubsets } from "@cairn/signing";
 import { InProcessCluster } from "./cluster.ts";
-import { HostileNode } from "./hostile-node.ts";
 
 /** A request whose first test signature `node` leads: chance decides by its hash. */
 function requestLedBy(cluster: InProcessCluster, node: number): SignedKeygenRequest {

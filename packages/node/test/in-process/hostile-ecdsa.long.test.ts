@@ -14,6 +14,7 @@ import {
   type UnixMs,
   type ViolationRow,
 } from "@cairn/core";
+import { hostileMessage } from "@cairn/runtime/test-support";
 import {
   type Ack,
   decodeSessionMessage,
@@ -24,7 +25,6 @@ import {
   type SignedAck,
 } from "@cairn/signing";
 import type { InProcessClusterOptions } from "./cluster.ts";
-import { hostileMessage } from "./hostile-message.ts";
 import { HostileScene } from "./hostile-scene.ts";
 
 /** A funded ECDSA wallet whose coins lie on one path, with presignatures under way. */

@@ -9,10 +9,9 @@ import {
   signedVoteSchema,
 } from "@cairn/consensus";
 import { decodeCanonical, type IntentHash, manifestHash } from "@cairn/core";
+import { hostileAccusation, hostileVote } from "@cairn/runtime/test-support";
 import { decodeSessionMessage } from "@cairn/signing";
-import { hostileAccusation } from "./hostile-accusation.ts";
 import { HostileScene } from "./hostile-scene.ts";
-import { hostileVote } from "./hostile-vote.ts";
 
 const claim = ({ cluster }: HostileScene) =>
   ({ version: 1, manifestHash: manifestHash(cluster.manifest) }) as const;
@@ -157,8 +156,10 @@ test("a true proof that comes again, in other words, also after a restart, makes
     await cluster.node(1).stop();
     const again = await cluster.startNode(scene.honest[0] ?? assert.fail());
     for (const from of scene.honest.slice(1)) {
-      for (const told of [evidence, turned])
-        await again.runtime.bans.onEvidence(from, hostileAccusation(scene, told, { accuser: from }).payload);
+      for (const told of [evidence, turned]) {
+        const honest = { hostile: { index: from }, manifest: scene.manifest, signer: cluster.signerOf(from) };
+        await again.runtime.bans.onEvidence(from, hostileAccusation(honest, told).payload);
+      }
     }
     assert.deepEqual(again.runtime.bans.bans(), before);
     scene.assertHonestUnbanned();

@@ -1,4 +1,5 @@
 import { type NodeIndex, signBody } from "@cairn/core";
+import { hostileMessage } from "@cairn/runtime/test-support";
 import {
   encodeSessionMessage,
   initiatorOrder,
@@ -6,7 +7,6 @@ import {
   type PresignJob,
   presignSubject,
 } from "@cairn/signing";
-import { hostileMessage } from "./hostile-message.ts";
 import type { HostileScene } from "./hostile-scene.ts";
 
 /** The check interval of the inventory of in-process clusters. */

@@ -21,9 +21,8 @@ import {
   spendRequestHash,
   type UnixMs,
 } from "@cairn/core";
-import { hostileMessage } from "./hostile-message.ts";
+import { hostileMessage, hostileVote } from "@cairn/runtime/test-support";
 import { HostileScene } from "./hostile-scene.ts";
-import { hostileVote } from "./hostile-vote.ts";
 
 function coinsOf(intent: Intent): readonly string[] {
   return parsePsbt(intent.psbt).transaction.inputs.map(outpointText);

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { decodeAddress, deriveKey } from "@cairn/bitcoin";
+import { decodeAddress, deriveKey, psbtFault, psbtRuleVersions } from "@cairn/bitcoin";
 import {
   deferralSchema,
+  evidenceSchema,
   type Intent,
   intentHash,
   intentSchema,
+  judgeEvidence,
   signedVoidSchema,
   signedVoteSchema,
 } from "@cairn/consensus";
@@ -14,15 +16,19 @@ import {
   type BanRow,
   decodeCanonical,
   type IntentHash,
+  type Manifest,
+  manifestHash,
   type NodeIndex,
   type PeerMessage,
   type Sats,
   type SignedSpendRequest,
+  type Signer,
   type SpendRequest,
   type TransactionRow,
   type ViolationRow,
   type WalletRecord,
 } from "@cairn/core";
+import { HostileNode } from "@cairn/runtime/test-support";
 import { createMemoryEngine } from "@cairn/signing/memory-engine";
 import {
   InProcessCluster,
@@ -30,7 +36,6 @@ import {
   type InProcessNode,
   type Tampering,
 } from "./cluster.ts";
-import { HostileNode } from "./hostile-node.ts";
 import { ReleasedPartials } from "./released-partials.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
@@ -119,6 +124,15 @@ export class HostileScene {
     });
   }
 
+  get manifest(): Manifest {
+    return this.cluster.manifest;
+  }
+
+  /** Of the hostile node. */
+  get signer(): Signer {
+    return this.cluster.signerOf(this.hostile.index);
+  }
+
   honestNodes(): readonly InProcessNode[] {
     return this.honest.map((index) => this.cluster.node(index));
   }
@@ -205,7 +219,19 @@ export class HostileScene {
         ),
       `not every honest node banned node ${this.hostile.index} for ${violation}`,
     );
-    assert.ok((await this.recorded(violation)).length >= this.honest.length, `${violation} is on record`);
+    const rows = await this.recorded(violation);
+    assert.ok(rows.length >= this.honest.length, `${violation} is on record`);
+    if (scope === "cluster") for (const row of rows) this.#assertProvesItself(row);
+  }
+
+  /** Somebody with nothing but the manifest comes to the same. */
+  #assertProvesItself({ evidence, type, node }: ViolationRow): void {
+    const rules = { manifest: this.manifest, manifestHash: manifestHash(this.manifest) };
+    const judged = judgeEvidence(decodeCanonical(evidenceSchema, evidence), rules, {
+      protocolVersions: psbtRuleVersions,
+      intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
+    });
+    assert.deepEqual(judged, { kind: "proven", type, node });
   }
 
   /** No honest node bans another. */

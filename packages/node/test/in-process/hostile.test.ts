@@ -26,6 +26,7 @@ import {
   type UnixMs,
   walletRecordSchema,
 } from "@cairn/core";
+import { bent, HostileNode, hostileMessage, hostileVote } from "@cairn/runtime/test-support";
 import {
   type Abort,
   decodeSessionMessage,
@@ -36,11 +37,8 @@ import {
   subsetsInOrder,
 } from "@cairn/signing";
 import { InProcessCluster, type InProcessNode } from "./cluster.ts";
-import { hostileMessage } from "./hostile-message.ts";
-import { HostileNode } from "./hostile-node.ts";
 import { floodPresigning } from "./hostile-presigning.ts";
 import { HostileScene } from "./hostile-scene.ts";
-import { hostileVote } from "./hostile-vote.ts";
 
 /** Whether nothing more becomes of a spend but confirmations. */
 function isOver(row: TransactionRow): boolean {
@@ -48,14 +46,6 @@ function isOver(row: TransactionRow): boolean {
     row.signedTx !== null ||
     ["failed", "expired", "rejected", "replaced", "aborted-timeout"].includes(row.state)
   );
-}
-
-/** Another byte at `at` from the end. */
-function bent(bytes: Uint8Array, at = 1): Uint8Array {
-  const copy = new Uint8Array(bytes);
-  const place = copy.length - at;
-  copy[place] = (copy[place] ?? 0) ^ 1;
-  return copy;
 }
 
 test("a double voter is banned by all with proof, and the other four pay", async () => {

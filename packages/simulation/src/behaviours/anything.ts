@@ -1,4 +1,4 @@
-import { type Evidence, type SignedVote, signAccusation, signedVoteSchema, signVoid } from "@cairn/consensus";
+import { type Evidence, type SignedVote, signedVoteSchema, signVoid } from "@cairn/consensus";
 import {
   CairnError,
   decodeCanonical,
@@ -7,8 +7,8 @@ import {
   manifestHash,
   type PeerMessage,
 } from "@cairn/core";
+import { bent, hostileAccusation, hostileMessage, hostileVote } from "@cairn/runtime/test-support";
 import type { Behaviour } from "./behaviour.ts";
-import { bent, messageOf, voteOf } from "./told.ts";
 
 /** Nothing comes from it any more, to all or to some. */
 export const silence: Behaviour = ({ hostile, random }) => {
@@ -46,8 +46,8 @@ export const replays: Behaviour = ({ hostile, honest, random, after }) => {
 };
 
 /** Accuses honest nodes of votes that they never signed. */
-export const forgedEvidence: Behaviour = ({ hostile, honest, plan, signer }) => {
-  const { cluster } = plan.manifest;
+export const forgedEvidence: Behaviour = (stage) => {
+  const { hostile, honest } = stage;
   const accused = new Set<number>();
   hostile.hear = (from, said) => {
     if (said.kind !== "vote" || accused.has(from) || !honest.includes(from)) return;
@@ -62,8 +62,7 @@ export const forgedEvidence: Behaviour = ({ hostile, honest, plan, signer }) => 
       manifestHash: real.body.manifestHash,
       votes: [real, invented],
     };
-    const accusation = signAccusation({ version: 1, cluster, accuser: hostile.index, evidence }, signer);
-    for (const to of honest) hostile.send(to, messageOf("evidence", encodeCanonical(accusation)));
+    for (const to of honest) hostile.send(to, hostileAccusation(stage, evidence));
   };
 };
 
@@ -77,13 +76,13 @@ export const flood: Behaviour = (stage) => {
   const pour = (): void => {
     for (let count = 0; count < 15; count += 1) {
       const to = random.pick(honest);
-      hostile.send(to, voteOf(stage, random.hex(32) as IntentHash));
+      hostile.send(to, hostileVote(stage, random.hex(32) as IntentHash));
     }
     const intent = seen.at(-1);
     if (intent !== undefined && random.chance(0.2)) {
       const signers = [hostile.index, ...honest].slice(0, 4).toSorted((a, b) => a - b);
       const junk = { version: 1, intentHash: intent, signers, signatures: [random.bytes(64)] };
-      hostile.send(random.pick(honest), messageOf("final", encodeCanonical(junk)));
+      hostile.send(random.pick(honest), hostileMessage("final", encodeCanonical(junk)));
     }
     after(1_500, pour);
   };
@@ -91,14 +90,13 @@ export const flood: Behaviour = (stage) => {
 };
 
 /** Voids all that it hears of, and takes part all the same. */
-export const voidAll: Behaviour = ({ hostile, honest, plan, signer }) => {
+export const voidAll: Behaviour = ({ hostile, honest, manifest, signer }) => {
   const done = new Set<IntentHash>();
   hostile.hear = (_, said) => {
     if (said.kind !== "vote") return;
     const { intentHash } = decodeCanonical(signedVoteSchema, said.payload).body;
     if (done.has(intentHash)) return;
     done.add(intentHash);
-    const { manifest } = plan;
     const signed = signVoid(
       {
         version: 1,
@@ -109,7 +107,7 @@ export const voidAll: Behaviour = ({ hostile, honest, plan, signer }) => {
       },
       signer,
     );
-    for (const to of honest) hostile.send(to, messageOf("void", encodeCanonical(signed)));
+    for (const to of honest) hostile.send(to, hostileMessage("void", encodeCanonical(signed)));
   };
 };
 

@@ -1,12 +1,10 @@
 import type { Ed25519Signer, NodeIndex } from "@cairn/core";
-import type { ClusterPlan } from "../cluster-plan.ts";
-import type { HostileNode } from "../hostile-node.ts";
+import type { HostileNode, Liar } from "@cairn/runtime/test-support";
 import type { SeededRandom } from "../seeded-random.ts";
 
 /** What a behaviour may use. */
-export interface Stage {
+export interface Stage extends Liar {
   readonly hostile: HostileNode;
-  readonly plan: ClusterPlan;
   readonly signer: Ed25519Signer;
   readonly random: SeededRandom;
   readonly honest: readonly NodeIndex[];

@@ -1,9 +1,9 @@
 import { encodePsbt, type Psbt, parsePsbt } from "@cairn/bitcoin";
 import { type Intent, intentHash, intentSchema } from "@cairn/consensus";
 import { decodeCanonical, encodeCanonical, type PeerMessage, type Sats } from "@cairn/core";
+import { hostileVote } from "@cairn/runtime/test-support";
 import type { SeededRandom } from "../seeded-random.ts";
 import type { Behaviour } from "./behaviour.ts";
-import { voteOf } from "./told.ts";
 
 type Output = Psbt["transaction"]["outputs"][number];
 
@@ -55,7 +55,7 @@ export const alteredPsbt: Behaviour = (stage) => {
       random.fork(intentHash(honestly)),
     );
     const intent = { ...honestly, psbt: new Uint8Array(encodePsbt(psbt)) };
-    for (const to of honest) hostile.send(to, voteOf(stage, intentHash(intent)));
+    for (const to of honest) hostile.send(to, hostileVote(stage, intentHash(intent)));
     return { ...said, payload: encodeCanonical(intent) };
   };
 };
@@ -82,7 +82,7 @@ export const twoIntents: Behaviour = (stage) => {
     if (intent.wallet !== first.wallet) return said;
     if (intentHash(intent) === intentHash(first)) return to <= 3 ? said : null;
     const second = { ...intent, request: first.request };
-    for (const other of honest) hostile.send(other, voteOf(stage, intentHash(second)));
+    for (const other of honest) hostile.send(other, hostileVote(stage, intentHash(second)));
     return to > 2 ? { ...said, payload: encodeCanonical(second) } : null;
   };
 };
@@ -97,7 +97,7 @@ export const spreadOverLimits: Behaviour = (stage) => {
     const hash = intentHash(intentOf(said));
     if (!made.includes(hash)) {
       made.push(hash);
-      for (const other of honest) hostile.send(other, voteOf(stage, hash));
+      for (const other of honest) hostile.send(other, hostileVote(stage, hash));
     }
     return to === honest[made.indexOf(hash) % honest.length] ? null : said;
   };

@@ -1,8 +1,8 @@
 import { signBroadcast } from "@cairn/consensus";
 import { type NodeIndex, type PeerMessage, type PresignatureId, sha256Hex, signBody } from "@cairn/core";
+import { bent, hostileMessage } from "@cairn/runtime/test-support";
 import { decodeSessionMessage, encodeSessionMessage, makeProposal, type Proposal } from "@cairn/signing";
 import type { Behaviour } from "./behaviour.ts";
-import { bent, messageOf } from "./told.ts";
 
 type Broadcast = Parameters<typeof signBroadcast>[0];
 
@@ -88,7 +88,7 @@ export const mixedPresignatures: Behaviour = ({ hostile, signer }) => {
 };
 
 /** Proposes out of turn, for subsets and grants of its own making, again and again. */
-export const proposalFlood: Behaviour = ({ hostile, honest, plan, signer, random, after }) => {
+export const proposalFlood: Behaviour = ({ hostile, honest, manifest, signer, random, after }) => {
   let grant: Proposal["subject"] | null = null;
   hostile.hear = (_, said) => {
     if (said.kind !== "proposal") return;
@@ -98,7 +98,7 @@ export const proposalFlood: Behaviour = ({ hostile, honest, plan, signer, random
   const propose = (): void => {
     const others = random.shuffle(honest).slice(0, 3);
     const proposal = makeProposal({
-      cluster: plan.manifest.cluster,
+      cluster: manifest.cluster,
       purpose: "sign",
       subject: grant !== null && random.chance(0.7) ? grant : (random.hex(32) as Proposal["subject"]),
       stage: null,
@@ -111,7 +111,7 @@ export const proposalFlood: Behaviour = ({ hostile, honest, plan, signer, random
     });
     const signed = signBody("cairn/proposal/v1", proposal, signer);
     const payload = encodeSessionMessage({ kind: "proposal", signed });
-    for (const to of honest) hostile.send(to, messageOf("proposal", payload, proposal.sessionId));
+    for (const to of honest) hostile.send(to, hostileMessage("proposal", payload, proposal.sessionId));
     after(random.between(200, 2_000), propose);
   };
   after(1_000, propose);

@@ -1,7 +1,7 @@
 import { signedVoteSchema } from "@cairn/consensus";
 import { decodeCanonical, encodeCanonical, type IntentHash, type NodeIndex } from "@cairn/core";
+import { hostileVote } from "@cairn/runtime/test-support";
 import type { Behaviour } from "./behaviour.ts";
-import { voteOf } from "./told.ts";
 
 /** Two votes for one intent and round, to everybody or some here and some there. */
 export const doubleVote: Behaviour = (stage) => {
@@ -11,7 +11,7 @@ export const doubleVote: Behaviour = (stage) => {
     if (said.kind !== "vote") return said;
     const { intentHash, round, approve } = decodeCanonical(signedVoteSchema, said.payload).body;
     const reason = approve ? { code: "dust", blocking: [] } : null;
-    const other = voteOf(stage, intentHash, { round, approve: !approve, reason });
+    const other = hostileVote(stage, intentHash, { round, approve: !approve, reason });
     if (split) return to % 2 === 0 ? other : said;
     hostile.send(to, other);
     return said;
@@ -38,7 +38,7 @@ export const approveAll: Behaviour = (stage) => {
     const { intentHash, round } = decodeCanonical(signedVoteSchema, said.payload).body;
     if (known.has(intentHash)) return;
     known.add(intentHash);
-    for (const to of honest) hostile.send(to, voteOf(stage, intentHash, { round }));
+    for (const to of honest) hostile.send(to, hostileVote(stage, intentHash, { round }));
   };
 };
 

@@ -1,20 +1,19 @@
 import { signVote, type Vote } from "@cairn/consensus";
 import { encodeCanonical, type IntentHash, manifestHash, type PeerMessage } from "@cairn/core";
 import { hostileMessage } from "./hostile-message.ts";
-import type { HostileScene } from "./hostile-scene.ts";
+import type { Liar } from "./liar.ts";
 
-/** The hostile node's vote for an intent, whatever its own code thinks of it: an approval in the first round, but for `change`. */
+/** The liar's vote for an intent, whatever its own code thinks of it: an approval in the first round, but for `change`. */
 export function hostileVote(
-  scene: HostileScene,
+  { hostile, manifest, signer }: Liar,
   intentHash: IntentHash,
   change: Partial<Vote> = {},
 ): PeerMessage {
-  const { cluster, hostile } = scene;
   const vote = signVote(
     {
       version: 1,
-      cluster: cluster.manifest.cluster,
-      manifestHash: manifestHash(cluster.manifest),
+      cluster: manifest.cluster,
+      manifestHash: manifestHash(manifest),
       intentHash,
       round: 1,
       voter: hostile.index,
@@ -22,7 +21,7 @@ export function hostileVote(
       reason: null,
       ...change,
     },
-    cluster.signerOf(hostile.index),
+    signer,
   );
   return hostileMessage("vote", encodeCanonical(vote));
 }

@@ -10,31 +10,49 @@ import type {
 import type { Engine, EngineListener, EngineSpec } from "@cairn/signing";
 
 type EngineMessage = Parameters<EngineListener["send"]>[0];
+type EngineResult = Parameters<EngineListener["done"]>[0];
 
 /**
- * A member with a real identity whose every word can be changed on its way out: it runs the honest code, and what a behaviour puts
- * here lies in its name. Without a lie set it behaves.
+ * A member with a real identity whose every word can be changed on its way out: it runs the honest code, and what a test or a
+ * behaviour puts here lies in its name. Without a lie set it behaves.
  */
 export class HostileNode {
   readonly index: NodeIndex;
   /** A message to a peer: itself, another, or null for silence. */
   rewrite: (to: NodeIndex, message: PeerMessage) => PeerMessage | null = (_, message) => message;
-  /** A sealed frame to a peer: what leaves in its place. */
+  /** A sealed frame to a peer: what leaves in its place, and how many copies of it. */
   frame: (to: NodeIndex, frame: Uint8Array) => readonly Uint8Array[] = (_, frame) => [frame];
   /** What its engine says to the others. */
   say: (spec: EngineSpec, message: EngineMessage) => EngineMessage = (_, message) => message;
   /** Its partial from a presignature. */
   partial: (partial: Uint8Array) => Uint8Array = (partial) => partial;
-  /** Told of every message that it is sent. */
+  /** Whether it keeps what its engine made, so that even its own code never learns of it. */
+  keeps: (result: EngineResult) => boolean = () => false;
+  readonly kept: EngineResult[] = [];
+  /** What its own code never gets to hear of the others. */
+  ignores: (message: PeerMessage) => boolean = () => false;
+  /** Told of every message that it hears. */
   hear: (from: NodeIndex, message: PeerMessage) => void = () => {};
   /** What its chain source tells it. */
   chain: (chain: ChainSource) => ChainSource = (chain) => chain;
+  /** What the others told it. */
+  readonly heard: { readonly from: NodeIndex; readonly message: PeerMessage }[] = [];
   /** How often a lie was told. */
   lies = 0;
   #courier: Courier | null = null;
 
-  constructor(index: NodeIndex) {
-    this.index = index;
+  constructor(index: number) {
+    this.index = index as NodeIndex;
+  }
+
+  /** What stands between a node and its ports: this liar, where it is the one. */
+  tampering(index: NodeIndex) {
+    if (index !== this.index) return undefined;
+    return {
+      transport: (transport: Transport) => this.overTransport(transport),
+      courier: (courier: Courier) => this.overCourier(courier),
+      engine: (engine: Engine) => this.overEngine(engine),
+    };
   }
 
   /** Behaves from now on. */
@@ -43,6 +61,8 @@ export class HostileNode {
     this.frame = (_, frame) => [frame];
     this.say = (_, message) => message;
     this.partial = (partial) => partial;
+    this.keeps = () => false;
+    this.ignores = () => false;
     this.hear = () => {};
     this.chain = (chain) => chain;
   }
@@ -71,6 +91,8 @@ export class HostileNode {
       start: (handler: CourierHandler) =>
         courier.start({
           message: (from, message) => {
+            if (this.ignores(message)) return Promise.resolve();
+            this.heard.push({ from, message });
             this.hear(from, message);
             return handler.message(from, message);
           },
@@ -100,7 +122,11 @@ export class HostileNode {
         engine.start(spec, {
           send: (message) => listener.send(this.#told(message, this.say(spec, message))),
           progress: (progress) => listener.progress(progress),
-          done: (result) => listener.done(result),
+          done: (result) => {
+            if (!this.keeps(result)) return listener.done(result);
+            this.lies += 1;
+            this.kept.push(result);
+          },
           failed: (failure) => listener.failed(failure),
         }),
       issuePartial: async (input) => {

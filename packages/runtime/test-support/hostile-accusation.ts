@@ -1,21 +1,20 @@
 import { type Accusation, type Evidence, signAccusation } from "@cairn/consensus";
 import { encodeCanonical, type PeerMessage } from "@cairn/core";
 import { hostileMessage } from "./hostile-message.ts";
-import type { HostileScene } from "./hostile-scene.ts";
+import type { Liar } from "./liar.ts";
 
-/** The hostile node's word, or by `change` what it says is another's, that the evidence proves its fault. */
+/** The liar's word, or by `change` what it says is another's, that the evidence proves its fault. */
 export function hostileAccusation(
-  { cluster, hostile }: HostileScene,
+  { hostile, manifest, signer }: Liar,
   evidence: Evidence,
   change: Partial<Accusation> = {},
 ): PeerMessage {
   const body: Accusation = {
     version: 1,
-    cluster: cluster.manifest.cluster,
+    cluster: manifest.cluster,
     accuser: hostile.index,
     evidence,
     ...change,
   };
-  const accusation = signAccusation(body, cluster.signerOf(body.accuser));
-  return hostileMessage("evidence", encodeCanonical(accusation));
+  return hostileMessage("evidence", encodeCanonical(signAccusation(body, signer)));
 }
