@@ -25,7 +25,7 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "wrong-cluster": "Made for another cluster.",
   "wrong-wallet": "Names another wallet than it must.",
   "wrong-manifest":
-    "Made under another manifest than the one in force at this node. Compare manifest fingerprints.",
+    "Made under another manifest than the one in force at this node. A node that was away catches up by itself; ask again. Compare manifest fingerprints.",
   "wrong-policy": "This node's policy document is not the one that the manifest pins. Install the right one.",
   "wrong-recipient": "Meant for another node. Check addresses in the manifest.",
   replayed: "Seen before, and refused the second time. Nothing needs to be done.",

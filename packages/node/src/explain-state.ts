@@ -47,7 +47,8 @@ const reasons: Readonly<Record<string, string>> = {
   "signature-invalid": "The owner's signature does not verify.",
   "unknown-requester": "The key that signed the request may not ask for spends.",
   "unsigned-request": "The request has no signature, and the manifest asks for one.",
-  "wrong-manifest": "The node has another manifest in force.",
+  "wrong-manifest":
+    "Operators have changed the manifest since it was asked for, and it could not be asked for so any more. Ask again.",
   "quorum-missing": "Too few nodes are up.",
   "peer-unreachable": "A signer can't be reached.",
   timeout: "A signer did not answer in time; the next attempt follows.",
