@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { clusterIdSchema, type NodeIndex, nodeIndexSchema, systemClock } from "@cairn/core";
 import { openSqliteStore } from "@cairn/storage";
 import { TcpNetwork } from "../packages/transport/test/tcp-network.ts";
+import { type BoxFloor, measureBoxFloor, processor } from "./box-floor.ts";
 import { median } from "./spread.ts";
 
 export type PaymentKind = "frost" | "ecdsaCold" | "ecdsaStocked";
@@ -19,6 +20,8 @@ export interface Floor {
   /** Threshold cryptography of all parties, spread over the cores that they share. */
   readonly cryptographyMs: number;
   readonly totalMs: number;
+  /** The same for five nodes on this machine, which do beside each other what the floor counts once. */
+  readonly box: BoxFloor;
 }
 
 /** Threshold cryptography of one signature, in milliseconds: of one party, and of all together. */
@@ -29,9 +32,9 @@ export interface Cryptography {
 
 const SAMPLES = 400;
 const CONTROL_HOPS = 5;
-const COMMITS = 5;
+export const COMMITS = 5;
 
-const rounds: Readonly<Record<PaymentKind, number>> = { frost: 2, ecdsaCold: 5, ecdsaStocked: 1 };
+export const rounds: Readonly<Record<PaymentKind, number>> = { frost: 2, ecdsaCold: 5, ecdsaStocked: 1 };
 
 export async function measureFloor(
   kind: PaymentKind,
@@ -39,11 +42,18 @@ export async function measureFloor(
   cores: number,
 ): Promise<Floor> {
   const roundTripMs = await roundTrip();
-  const commitMs = await commit();
+  const { wallMs: commitMs, processorMs } = await commit();
   const cryptographyMs = Math.max(party, all / cores);
   const hops = CONTROL_HOPS + rounds[kind];
   const totalMs = (hops / 2) * roundTripMs + COMMITS * commitMs + cryptographyMs;
-  return { roundTripMs, commitMs, hops, commits: COMMITS, cryptographyMs, totalMs };
+  const box = await measureBoxFloor({
+    rounds: rounds[kind],
+    commitsEach: COMMITS,
+    commitMs: processorMs,
+    cryptographyMs: all,
+    cores,
+  });
+  return { roundTripMs, commitMs, hops, commits: COMMITS, cryptographyMs, totalMs, box };
 }
 
 /** Median time of 1 KiB and its echo between two nodes over mutual TLS on loopback. */
@@ -79,8 +89,8 @@ async function roundTrip(): Promise<number> {
   }
 }
 
-/** Median time of one commit of the node's store, alone. */
-async function commit(): Promise<number> {
+/** Median time of one commit of the node's store, alone, and its processor time over all threads. */
+async function commit(): Promise<{ readonly wallMs: number; readonly processorMs: number }> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-bench-"));
   const store = await openSqliteStore(
     {
@@ -92,13 +102,14 @@ async function commit(): Promise<number> {
   );
   try {
     const value = new Uint8Array(600);
+    const write = (key: number) => store.commit([{ write: "meta", key: `key ${key}`, value }]);
     const times: number[] = [];
     for (let sample = 0; sample < SAMPLES; sample += 1) {
       const began = performance.now();
-      await store.commit([{ write: "meta", key: `key ${sample % 50}`, value }]);
+      await write(sample % 50);
       times.push(performance.now() - began);
     }
-    return median(times.slice(SAMPLES / 4));
+    return { wallMs: median(times.slice(SAMPLES / 4)), processorMs: await processor(() => write(0), 40) };
   } finally {
     await store.close();
     await rm(folder, { recursive: true, force: true });

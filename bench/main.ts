@@ -18,6 +18,7 @@ import { paymentsBesideFloor } from "./payments-beside-floor.ts";
 import { planOf } from "./plan.ts";
 import { type Entry, table, verdictOf, writeReport } from "./report.ts";
 import { storage } from "./storage.ts";
+import { work } from "./work.ts";
 
 const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   engine: () => besideBare(plan),
@@ -29,6 +30,7 @@ const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   memory: () => memory(plan),
   envelopes,
   storage,
+  work,
 };
 
 const plan = planOf(process.env);

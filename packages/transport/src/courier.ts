@@ -48,7 +48,7 @@ export interface CourierOptions {
   /** First wait for the receipt of a posted message; 2 s by default, doubling up to `resendMaxMs` (60 s). */
   readonly resendAfterMs?: number;
   readonly resendMaxMs?: number;
-  /** How long a receipt waits for a message to go along with; 250 ms by default. */
+  /** How long a receipt waits for a message to go along with; 500 ms by default. */
   readonly receiptDelayMs?: number;
   /** Posted messages under way to one peer; 64 by default. */
   readonly window?: number;
@@ -129,7 +129,7 @@ class SealingCourier implements Courier {
       replayLeaseMs: 1000,
       resendAfterMs: 2000,
       resendMaxMs: 60_000,
-      receiptDelayMs: 250,
+      receiptDelayMs: 500,
       window: 64,
       maxPendingBytes: 32 * 1024 * 1024,
       ...options,

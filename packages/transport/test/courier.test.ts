@@ -107,7 +107,7 @@ test("a message to a peer that is down is lost, one that is posted waits for it"
   const b = await bench.run(two);
   await settle();
   await eventually(() => assert.deepEqual(b.got, ["1:vote:kept"]));
-  await bench.clock.advance(300);
+  await bench.clock.advance(600);
   await eventually(() => assert.equal(bench.disk(one).rows.length, 0, "the receipt removed the row"));
 });
 
@@ -122,9 +122,9 @@ test("what was just committed goes without a look into the store, in order with 
   // The window is full: the third waits in the store, and the fourth must not overtake it.
   await bench.post(one, a.courier, two, "v3", text("vote", "3"));
   await bench.post(one, a.courier, two, "v4", text("vote", "4"));
-  await bench.clock.advance(300);
+  await bench.clock.advance(600);
   await eventually(() => assert.deepEqual(b.got.slice(2), ["1:vote:3", "1:vote:4"]));
-  await bench.clock.advance(300);
+  await bench.clock.advance(600);
   await eventually(() => assert.equal(bench.disk(one).rows.length, 0));
   await bench.post(one, a.courier, two, "v5", text("vote", "5"));
   await eventually(() => assert.equal(b.got.at(-1), "1:vote:5"));
@@ -154,7 +154,7 @@ test("receipts wait a little for each other, and no longer once many wait", asyn
   };
   await posted(0, 3);
   const { commits } = bench.disk(one);
-  await bench.clock.advance(300);
+  await bench.clock.advance(600);
   await eventually(() => assert.equal(bench.disk(one).rows.length, 0));
   assert.equal(bench.disk(one).commits, commits + 2, "one for the receipts, one for the receiver's mark");
   await posted(3, 19);
@@ -179,7 +179,7 @@ test("the receipt leaves only after the handler has resolved, and many share one
   const commits = bench.disk(one).commits;
   release();
   await eventually(() => assert.equal(b.got.length, 40));
-  await bench.clock.advance(300);
+  await bench.clock.advance(600);
   await eventually(() => assert.equal(bench.disk(one).rows.length, 0));
   await eventually(() =>
     assert.ok(
