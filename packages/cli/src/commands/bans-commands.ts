@@ -67,8 +67,9 @@ export function addBansCommands(cluster: Command, context: CommandContext): void
       const ban = selectBan((await access.client.call("listBans", {})).bans, named);
       const found = await access.client.call("getViolation", { params: { violation: ban.violation } });
       const bytes = found.evidence === null ? null : Buffer.from(found.evidence, "base64");
-      const proof = bytes === null ? null : judged(bytes, manifest, ban);
+      // First, since evidence that names another manifest is judged with that one, by `cairn evidence verify`.
       if (options.export !== undefined) await exportEvidence(bytes, options.export);
+      const proof = bytes === null ? null : judged(bytes, manifest, ban);
       const { output } = context;
       const document = { ban, type: found.type, detectedAt: found.detectedAt, action: found.action };
       output.answer({ ...document, proof: proof === null ? null : proofView(proof, manifest) }, () => {
