@@ -73,6 +73,37 @@ describe("changes of the cluster", () => {
     }
   });
 
+  test("all nodes restart between every two steps, and nothing is forgotten or done twice", async () => {
+    const cluster = await ChangeCluster.start();
+    const restartAll = async () => {
+      for (const { index } of cluster.manifest.members) await cluster.restart(index);
+    };
+    const proposal = await cluster.propose(cluster.policyChange(5_000n, 24 * HOUR));
+    await restartAll();
+    await cluster.exchange();
+    for (const operator of [1, 2, 3, 4]) {
+      await restartAll();
+      await cluster.sign(proposal, [operator]);
+      await restartAll();
+      await cluster.exchange();
+    }
+    assert.deepEqual(all(cluster, proposal), ["committed"]);
+    const seen = cluster.node(5).desk.get(proposal).row;
+    await cluster.pass(12 * HOUR);
+    await restartAll();
+    const { firstSeenAt, effectiveAt } = cluster.node(5).desk.get(proposal).row;
+    assert.deepEqual([firstSeenAt, effectiveAt], [seen.firstSeenAt, seen.effectiveAt]);
+    await cluster.pass(13 * HOUR);
+    await restartAll();
+    await cluster.exchange();
+    assert.deepEqual(all(cluster, proposal), ["in-force"]);
+    const manifests = await cluster.node(5).store.manifests();
+    assert.deepEqual(
+      manifests.map(({ sequence }) => sequence),
+      [1],
+    );
+  });
+
   test("in whatever order proposal, votes and commits come, are lost before a restart, or come twice, all end the same", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(1_000), { minLength: 60, maxLength: 60 }), async (draws) => {

@@ -289,6 +289,13 @@ export class InProcessCluster {
     if (from.epoch !== undefined) this.#epochs.set(index as NodeIndex, from.epoch);
   }
 
+  /** The key of a node's operator. */
+  operatorOf(index: number): Ed25519Signer {
+    const signer = this.#operators[index - 1];
+    if (signer === undefined) throw new RangeError(`no operator ${index}`);
+    return signer;
+  }
+
   /** The identity of a node, for those who act in its name. */
   signerOf(index: number): Ed25519Signer {
     const signer = this.#identities[index - 1];
