@@ -11,7 +11,7 @@ import { type DatabaseOwner, prepareDatabase } from "./prepare-database.ts";
 
 /** Times in milliseconds. */
 export interface PostgresLimits {
-  /** Longest life of one statement; twice as long without an answer, and the connection is given up. */
+  /** Longest wait for a lock, and longest life of a read; twice as long without an answer, and the connection is given up. */
   readonly statementMs: number;
   /** How long opening waits for a server that is not there, and for a lock that another process has. */
   readonly openMs: number;
@@ -233,11 +233,11 @@ export class PostgresExecutor implements SqlExecutor {
       if (kind === "fatal") {
         this.#fail(error);
         for (const { reject } of [...group, ...this.#waiting.splice(0)]) reject(cairnError(error));
-      } else if (group.length === 1) {
-        group[0]?.reject(cairnError(error));
-      } else {
+      } else if (kind === "refused" && group.length > 1) {
         // One that is refused must not take its neighbours with it.
         for (const one of group) await this.#apply([one]);
+      } else {
+        for (const { reject } of group) reject(cairnError(error));
       }
       return;
     }
@@ -249,7 +249,7 @@ export class PostgresExecutor implements SqlExecutor {
   /**
    * Runs `commits` as one transaction, over as many connections as it takes.
    * @returns the rows of each one's last statement
-   * @throws Failed `refused` when nothing of it is kept, `fatal` when that cannot be said
+   * @throws Failed `refused` or `again` when nothing of it is kept, `fatal` when that cannot be said
    */
   async #transact(commits: readonly (readonly SqlStatement[])[]): Promise<Rows> {
     const { location, limits } = this.#options;
@@ -278,8 +278,7 @@ export class PostgresExecutor implements SqlExecutor {
         }
         // The server has answered: whatever was sent is undone.
         sent = null;
-        if (kind === "fatal") throw new Failed({ kind: "fatal", error });
-        if (kind === "refused" || tries >= MAX_TRIES) throw new Failed({ kind: "refused", error });
+        if (kind !== "again" || tries >= MAX_TRIES) throw new Failed({ kind, error });
         await sleep(RETRY_MS * 2 ** tries);
         tries += 1;
       }
@@ -411,7 +410,8 @@ function size(statements: readonly SqlStatement[]): number {
 }
 
 function writerOptions(options: PostgresExecutorOptions): ClientConfig {
-  return { ...connectionOptions(options, ""), pipeline: true };
+  // A COMMIT that waits for a standby and runs into a time limit of the server is reported as done. Locks have a limit of their own.
+  return { ...connectionOptions(options, "-c statement_timeout=0"), pipeline: true };
 }
 
 /** Everything is set here: what is left out would come from `PG…` variables. */

@@ -29,8 +29,8 @@ export async function prepareDatabase(
 ): Promise<number> {
   const client = new Client(config);
   client.on("error", () => {});
-  await client.connect();
   try {
+    await client.connect();
     await client.query("begin");
     await client.query(`create table if not exists owner (
   one boolean primary key default true check (one),
