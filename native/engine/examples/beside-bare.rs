@@ -1,7 +1,8 @@
 //! Sessions of this engine beside the bare crate, and this crate's search for safe primes beside the protocol crate's own: the same
 //! work by the same parties in one process, in turns. Prints one JSON line a sample; `bench/` reads them.
 //!
-//!     beside-bare ROUNDS PRIMES     rounds of every pair; primes that the protocol crate searches for beside ours
+//!     beside-bare ROUNDS PRIMES [NAME]     rounds of every pair (0: primes only), or of those whose name contains NAME; primes that
+//!                                          the protocol crate searches for beside ours
 //!
 //! Costs are processor time over all threads, so that other programs on the machine weigh little.
 
@@ -52,14 +53,16 @@ const REPEATS: u32 = 20;
 type Bare = Result<(), String>;
 
 fn main() {
-    let mut words = std::env::args().skip(1).map(|word| word.parse::<u32>());
-    let (Some(Ok(rounds)), Some(Ok(theirs))) = (words.next(), words.next()) else {
-        eprintln!("usage: beside-bare ROUNDS PRIMES");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u32>().ok());
+    let (Some(rounds), Some(theirs)) = (number(0), number(1)) else {
+        eprintln!("usage: beside-bare ROUNDS PRIMES [NAME]");
         std::process::exit(2);
     };
+    let wanted = words.get(2).map_or("", String::as_str);
     let folder = std::env::temp_dir().join(format!("cairn-beside-bare-{:016x}", OsRng.next_u64()));
     std::fs::create_dir(&folder).expect("a folder for the vaults");
-    let outcome = run(&folder, rounds, theirs);
+    let outcome = run(&folder, rounds, theirs, wanted);
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
     if let Err(problem) = outcome {
         eprintln!("{problem}");
@@ -67,9 +70,19 @@ fn main() {
     }
 }
 
-fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
-    let pool = executor::pool(None).map_err(words)?;
+fn run(folder: &Path, rounds: u32, theirs: u32, wanted: &str) -> Result<(), String> {
     let primes = search(theirs);
+    if rounds == 0 {
+        return Ok(());
+    }
+    let pool = executor::pool(None).map_err(words)?;
+    let pair = |name: &str, repeats: u32, ours: &dyn Fn() -> Bare, bare: &dyn Fn() -> Bare| {
+        if name.contains(wanted) {
+            measured(name, repeats, ours, bare)
+        } else {
+            Ok(())
+        }
+    };
     let engines = (1..=NODES)
         .map(|node| open(folder, node))
         .collect::<Result<Vec<_>, _>>()?;
@@ -114,25 +127,25 @@ fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
             pair(
                 "cggmp24-keygen",
                 REPEATS / 5,
-                || keygen(round).map(drop),
-                || bare_keygen(&pool, Wire::Bytes),
+                &|| keygen(round).map(drop),
+                &|| bare_keygen(&pool, Wire::Bytes),
             )?;
             pair(
                 "cggmp24-keygen beside messages that are never encoded",
                 REPEATS / 5,
-                || keygen(round).map(drop),
-                || bare_keygen(&pool, Wire::Clones),
+                &|| keygen(round).map(drop),
+                &|| bare_keygen(&pool, Wire::Clones),
             )?;
             pair(
                 "frost-keygen",
                 REPEATS / 5,
-                || frost_keygen(round).map(drop),
-                || frost_dkg().map(drop),
+                &|| frost_keygen(round).map(drop),
+                &|| frost_dkg().map(drop),
             )?;
             pair(
                 "frost-sign",
                 REPEATS,
-                || {
+                &|| {
                     engine_session(&engines[..usize::from(SIGNERS)], &signers, |at| Task::FrostSign {
                         key: KEY,
                         sealed_share: frost_sealed[at].clone(),
@@ -140,13 +153,13 @@ fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
                     })
                     .map(drop)
                 },
-                || frost_sign(&frost_bare),
+                &|| frost_sign(&frost_bare),
             )?;
         }
         pair(
             "cggmp24-presign",
             1,
-            || {
+            &|| {
                 engine_session(&engines[..usize::from(SIGNERS)], &signers, |at| {
                     Task::EcdsaPresign {
                         key: KEY,
@@ -159,12 +172,12 @@ fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
                 })
                 .map(drop)
             },
-            || bare_signing(&pool, &shares, false),
+            &|| bare_signing(&pool, &shares, false),
         )?;
         pair(
             "cggmp24-sign",
             1,
-            || {
+            &|| {
                 engine_session(&engines[..usize::from(SIGNERS)], &signers, |at| Task::EcdsaSign {
                     key: KEY,
                     sealed_share: sealed[at].clone(),
@@ -172,7 +185,7 @@ fn run(folder: &Path, rounds: u32, theirs: u32) -> Result<(), String> {
                 })
                 .map(drop)
             },
-            || bare_signing(&pool, &shares, true),
+            &|| bare_signing(&pool, &shares, true),
         )?;
     }
     Ok(())
@@ -200,7 +213,7 @@ fn processor() -> f64 {
 }
 
 /// One sample of a pair, in a random order: ours, then the bare crate's, or the other way.
-fn pair(name: &str, repeats: u32, ours: impl Fn() -> Bare, bare: impl Fn() -> Bare) -> Result<(), String> {
+fn measured(name: &str, repeats: u32, ours: &dyn Fn() -> Bare, bare: &dyn Fn() -> Bare) -> Bare {
     let measure = |work: &dyn Fn() -> Bare| -> Result<(f64, f64), String> {
         let (wall, spent) = (Instant::now(), processor());
         for _ in 0..repeats {
@@ -212,10 +225,10 @@ fn pair(name: &str, repeats: u32, ours: impl Fn() -> Bare, bare: impl Fn() -> Ba
         ))
     };
     let (ours, bare) = if OsRng.next_u32() & 1 == 0 {
-        (measure(&ours)?, measure(&bare)?)
+        (measure(ours)?, measure(bare)?)
     } else {
-        let bare = measure(&bare)?;
-        (measure(&ours)?, bare)
+        let bare = measure(bare)?;
+        (measure(ours)?, bare)
     };
     println!(
         r#"{{"what":"{name}","level":"{}","ours":{{"cpu":{:.6},"wall":{:.6}}},"bare":{{"cpu":{:.6},"wall":{:.6}}}}}"#,
@@ -508,6 +521,7 @@ fn bare_signing(pool: &ThreadPool, shares: &[Arc<KeyShare<Curve, Security>>], wh
 
 type FrostKeys = BTreeMap<frost::Identifier, (frost::keys::KeyPackage, frost::keys::PublicKeyPackage)>;
 
+/// Messages are bytes, which each of their receivers reads.
 fn frost_dkg() -> Result<FrostKeys, String> {
     use frost::keys::dkg;
     let told = |error: frost::Error| error.to_string();
@@ -515,56 +529,76 @@ fn frost_dkg() -> Result<FrostKeys, String> {
         .map(frost::Identifier::try_from)
         .collect::<Result<_, _>>()
         .map_err(told)?;
-    let mut firsts = BTreeMap::new();
+    let mut firsts = Vec::new();
     let mut packages = BTreeMap::new();
     for &id in &ids {
         let (secret, package) = dkg::part1(id, NODES, SIGNERS, OsRng).map_err(told)?;
-        firsts.insert(id, secret);
-        packages.insert(id, package);
+        firsts.push((id, secret));
+        packages.insert(id, package.serialize().map_err(told)?);
     }
-    let others = |me: frost::Identifier| {
-        let mut others = packages.clone();
-        others.remove(&me);
-        others
-    };
-    let mut seconds = BTreeMap::new();
-    let mut sent: BTreeMap<frost::Identifier, BTreeMap<_, _>> = BTreeMap::new();
+    let mut seconds = Vec::new();
+    let mut sent: BTreeMap<frost::Identifier, BTreeMap<_, Vec<u8>>> = BTreeMap::new();
     for (id, secret) in firsts {
-        let (second, out) = dkg::part2(secret, &others(id)).map_err(told)?;
-        seconds.insert(id, second);
+        let others = others(id, &packages, dkg::round1::Package::deserialize)?;
+        let (second, out) = dkg::part2(secret, &others).map_err(told)?;
+        seconds.push((id, second, others));
         for (to, package) in out {
-            sent.entry(to).or_default().insert(id, package);
+            let bytes = package.serialize().map_err(told)?;
+            sent.entry(to).or_default().insert(id, bytes);
         }
     }
     seconds
-        .iter()
-        .map(|(&id, second)| {
-            dkg::part3(second, &others(id), &sent[&id])
+        .into_iter()
+        .map(|(id, second, packages)| {
+            let shares = others(id, &sent[&id], dkg::round2::Package::deserialize)?;
+            dkg::part3(&second, &packages, &shares)
                 .map(|keys| (id, keys))
                 .map_err(told)
         })
         .collect()
 }
 
-/// Each of the signers aggregates and verifies, as each of ours does.
+/// Reads what everybody but `me` sent.
+fn others<T>(
+    me: frost::Identifier,
+    sent: &BTreeMap<frost::Identifier, Vec<u8>>,
+    read: impl Fn(&[u8]) -> Result<T, frost::Error>,
+) -> Result<BTreeMap<frost::Identifier, T>, String> {
+    sent.iter()
+        .filter(|(id, _)| **id != me)
+        .map(|(&id, bytes)| {
+            read(bytes)
+                .map(|value| (id, value))
+                .map_err(|error| error.to_string())
+        })
+        .collect()
+}
+
+/// Messages are bytes, which each of their receivers reads. Each of the signers aggregates and verifies, as each of ours does.
 fn frost_sign(keys: &FrostKeys) -> Bare {
+    use frost::keys::Tweak;
     let told = |error: frost::Error| error.to_string();
     let signers: Vec<_> = keys.iter().take(usize::from(SIGNERS)).collect();
     let mut nonces = Vec::new();
-    let mut commitments = BTreeMap::new();
+    let mut sent = BTreeMap::new();
     for (id, (key, _)) in &signers {
-        let (nonce, commitment) = frost::round1::commit(key.signing_share(), &mut OsRng);
-        nonces.push(nonce);
-        commitments.insert(**id, commitment);
+        let (nonce, commitments) = frost::round1::commit(key.signing_share(), &mut OsRng);
+        sent.insert(**id, commitments.serialize().map_err(told)?);
+        nonces.push((nonce, commitments));
     }
-    let package = frost::SigningPackage::new(commitments, &[3; 32]);
+    let mut packages = Vec::new();
     let mut shares = BTreeMap::new();
-    for ((id, (key, _)), nonce) in signers.iter().zip(&nonces) {
-        let share = frost::round2::sign_with_tweak(&package, nonce, key, None).map_err(told)?;
-        shares.insert(**id, share);
+    for ((id, (key, _)), (nonce, mine)) in signers.iter().zip(nonces) {
+        let mut commitments = others(**id, &sent, frost::round1::SigningCommitments::deserialize)?;
+        commitments.insert(**id, mine);
+        let package = frost::SigningPackage::new(commitments, &[3; 32]);
+        let share = frost::round2::sign_with_tweak(&package, &nonce, key, None).map_err(told)?;
+        shares.insert(**id, share.serialize());
+        packages.push((package, share));
     }
-    for (_, (_, public)) in &signers {
-        use frost::keys::Tweak;
+    for ((id, (_, public)), (package, mine)) in signers.iter().zip(packages) {
+        let mut shares = others(**id, &shares, frost::round2::SignatureShare::deserialize)?;
+        shares.insert(**id, mine);
         let signature = frost::aggregate_with_tweak(&package, &shares, public, None).map_err(told)?;
         public
             .clone()

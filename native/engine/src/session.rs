@@ -77,25 +77,19 @@ struct Gate {
     inbox: Option<UnboundedSender<Result<Inbound, Failure>>>,
 }
 
-/// What a session's future works with.
-pub struct Io<T> {
-    pub domain: FrameDomain,
-    pub me: u16,
-    /// Node indices of all participants, this node among them, ascending.
-    pub parties: Vec<u16>,
-    pub pool: ThreadPool,
+/// What a session tells its owner while it runs, from any thread.
+pub struct Outbound<T> {
+    domain: FrameDomain,
     emitter: Arc<Emitter<T>>,
-    inbox: UnboundedReceiver<Result<Inbound, Failure>>,
-    early: Vec<Inbound>,
 }
 
-impl<T: Send + 'static> Io<T> {
+impl<T> Outbound<T> {
+    /// `to: None` is a broadcast to all other parties.
     pub fn send(&self, to: Option<u16>, item: u16, slot: Slot, body: &[u8]) {
-        let payload = self.domain.write(item, slot, body);
         self.emitter.emit(Event::Send {
             to,
             round: slot.round,
-            payload,
+            payload: self.domain.write(item, slot, body),
         });
     }
 
@@ -106,9 +100,40 @@ impl<T: Send + 'static> Io<T> {
             step,
         });
     }
+}
 
-    pub fn emitter(&self) -> Arc<Emitter<T>> {
-        Arc::clone(&self.emitter)
+impl<T> Clone for Outbound<T> {
+    fn clone(&self) -> Self {
+        Self {
+            domain: self.domain.clone(),
+            emitter: Arc::clone(&self.emitter),
+        }
+    }
+}
+
+/// What a session's future works with.
+pub struct Io<T> {
+    pub domain: FrameDomain,
+    pub me: u16,
+    /// Node indices of all participants, this node among them, ascending.
+    pub parties: Vec<u16>,
+    pub pool: ThreadPool,
+    outbound: Outbound<T>,
+    inbox: UnboundedReceiver<Result<Inbound, Failure>>,
+    early: Vec<Inbound>,
+}
+
+impl<T: Send + 'static> Io<T> {
+    pub fn send(&self, to: Option<u16>, item: u16, slot: Slot, body: &[u8]) {
+        self.outbound.send(to, item, slot, body);
+    }
+
+    pub fn outbound(&self) -> Outbound<T> {
+        self.outbound.clone()
+    }
+
+    pub fn progress(&self, round: u8, step: &'static str) {
+        self.outbound.progress(round, step);
     }
 
     /// Messages of all peers as they come; the first refusal is the last entry.
@@ -246,7 +271,10 @@ where
         me,
         parties: parties.clone(),
         pool: pool.clone(),
-        emitter: Arc::clone(&emitter),
+        outbound: Outbound {
+            domain: domain.clone(),
+            emitter: Arc::clone(&emitter),
+        },
         inbox: rx,
         early: Vec::new(),
     };

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use cggmp24::generic_ec::NonZero;
-use cggmp24::key_share::AuxInfo;
-use cggmp24::{ExecutionId, IncompleteKeyShare, KeyShare};
+use cggmp24::{ExecutionId, IncompleteKeyShare};
 use rand_core::OsRng;
 use serde_bytes::ByteArray;
 
 use crate::context::KeyRef;
 use crate::ecdsa::aux_info::count;
-use crate::ecdsa::{Curve, KeygenMsg, blame, lanes, share};
+use crate::ecdsa::share::{self, OwnAux};
+use crate::ecdsa::{Curve, KeygenMsg, blame, lanes};
 use crate::failure::Failure;
 use crate::level::{LEVEL, Security};
 use crate::public_package::{Protocol, PublicPackage, VERSION, position, write_point};
@@ -28,7 +28,7 @@ pub async fn run<S: Send + 'static>(
     vault: Arc<Vault>,
     key_ref: KeyRef,
     threshold: u16,
-    aux: AuxInfo<Security>,
+    aux: OwnAux,
 ) -> Result<NewKey, Failure> {
     let parties = io.parties.clone();
     let i = position(&parties, io.me)?;
@@ -62,7 +62,7 @@ pub async fn run<S: Send + 'static>(
         epoch: key_ref.epoch,
         key_id: ByteArray::new(key_ref.key_id),
         level: LEVEL.name().into(),
-        aux_hash: Some(ByteArray::new(share::aux_hash(&aux))),
+        aux_hash: Some(ByteArray::new(aux.hash)),
         parties,
         protocol: Protocol::Cggmp24,
         chain_code: ByteArray::new(chain_code),
@@ -75,9 +75,7 @@ pub async fn run<S: Send + 'static>(
             .collect::<Result<_, _>>()?,
     };
     let public_package = package.write()?;
-    let key = KeyShare::from_parts((core, aux))
-        .map_err(|_| Failure::internal("the new share does not fit the auxiliary information"))?;
-    let sealed_share = share::seal_share(&vault, key_ref, &public_package, &key)?;
+    let sealed_share = share::seal_share(&vault, key_ref, &public_package, core, aux)?;
     Ok(NewKey {
         sealed_share,
         public_package,

@@ -1,15 +1,18 @@
 //! Runs the items of a session beside each other: one protocol execution ("lane") an item, all on one pool and one wire.
+//!
+//! A lane sends from its own thread. The only lane of a session runs in the session's own task, so that no message changes threads.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use cggmp24::progress::{Event as Traced, Tracer};
 use cggmp24::round_based::{Incoming, MessageDestination, MessageType, MpcParty, Outgoing, PartyIndex};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::future::RemoteHandle;
+use futures::future::Either;
 use futures::stream::{FuturesUnordered, Map};
 use futures::task::SpawnExt;
 use futures::{FutureExt, Sink, StreamExt};
@@ -20,7 +23,7 @@ use crate::ecdsa::{AuxMsg, KeygenMsg, SignMsg};
 use crate::failure::Failure;
 use crate::frame::Slot;
 use crate::public_package::position;
-use crate::session::{Emitter, Event, Io, closed};
+use crate::session::{Io, closed};
 
 const fn all(round: u8) -> Slot {
     Slot {
@@ -85,20 +88,17 @@ type Incomings<M> = Map<UnboundedReceiver<Incoming<M>>, fn(Incoming<M>) -> Resul
 /// The delivery that a lane hands to the crate.
 pub type Party<M> = MpcParty<M, (Incomings<M>, LaneSink<M>)>;
 
-/// Outgoing half of a lane.
+type Sender<M> = Arc<dyn Fn(u16, &Outgoing<M>) -> Result<(), Failure> + Send + Sync>;
+
+/// Outgoing half of a lane: what goes in is on its way.
 pub struct LaneSink<M> {
     item: u16,
-    out: UnboundedSender<(u16, Outgoing<M>)>,
+    send: Sender<M>,
 }
 
-/// The session ended while a lane was still sending.
-#[derive(Debug, thiserror::Error)]
-#[error("the session has ended")]
-pub struct Ended;
-
 impl<M> LaneSink<M> {
-    pub fn send_now(&self, message: Outgoing<M>) -> Result<(), Ended> {
-        self.out.unbounded_send((self.item, message)).map_err(|_| Ended)
+    pub fn send_now(&self, message: &Outgoing<M>) -> Result<(), Failure> {
+        (self.send)(self.item, message)
     }
 }
 
@@ -106,27 +106,27 @@ impl<M> Clone for LaneSink<M> {
     fn clone(&self) -> Self {
         Self {
             item: self.item,
-            out: self.out.clone(),
+            send: Arc::clone(&self.send),
         }
     }
 }
 
 impl<M> Sink<Outgoing<M>> for LaneSink<M> {
-    type Error = Ended;
+    type Error = Failure;
 
-    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Outgoing<M>) -> Result<(), Ended> {
-        self.send_now(message)
+    fn start_send(self: Pin<&mut Self>, message: Outgoing<M>) -> Result<(), Failure> {
+        self.send_now(&message)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -142,10 +142,15 @@ pub struct Lane<M> {
     pub tracer: RoundTracer,
 }
 
+/// A step is told of when its round begins, or when the last one told of took this long: most end within microseconds.
+const STEP: Duration = Duration::from_millis(100);
+
 /// Reports the rounds of the first item as progress of the session.
 pub struct RoundTracer {
     report: Option<Box<dyn Fn(u8, &'static str) + Send + Sync>>,
     round: u8,
+    /// When a step of which round was last told of.
+    told: Option<(u8, Instant)>,
 }
 
 impl Tracer for RoundTracer {
@@ -153,7 +158,16 @@ impl Tracer for RoundTracer {
         let Some(report) = &self.report else { return };
         match event {
             Traced::RoundBegins { .. } => self.round = self.round.saturating_add(1),
-            Traced::Stage { name } => report(self.round.max(1), name),
+            Traced::Stage { name } => {
+                let (round, now) = (self.round.max(1), Instant::now());
+                if self
+                    .told
+                    .is_none_or(|(told, at)| told != round || now - at >= STEP)
+                {
+                    self.told = Some((round, now));
+                    report(round, name);
+                }
+            }
             _ => {}
         }
     }
@@ -175,7 +189,7 @@ where
     T: Send + 'static,
     Fut: Future<Output = Result<T, Failure>> + Send + 'static,
 {
-    let (out, mut outgoing) = unbounded();
+    let send = sender(io);
     let mut wires = Vec::new();
     let mut running = FuturesUnordered::new();
     for item in 0..io.domain.items {
@@ -184,7 +198,7 @@ where
         wires.push(Wires { protocol, online });
         let sink = LaneSink {
             item,
-            out: out.clone(),
+            send: Arc::clone(&send),
         };
         let incomings: Incomings<M> = incoming.map(Ok::<_, Infallible> as fn(_) -> _);
         let lane = Lane {
@@ -192,25 +206,25 @@ where
             party: MpcParty::connected((incomings, sink.clone())),
             sink,
             online: online_incoming,
-            tracer: tracer(io.emitter(), io.domain.kind.rounds(), item),
+            tracer: tracer(io, item),
         };
-        let handle: RemoteHandle<_> = io
-            .pool
-            .spawn_with_handle(make(lane))
-            .map_err(|_| Failure::internal("the engine's threads have ended"))?;
-        running.push(handle.map(move |result| (item, result)));
+        let future = make(lane);
+        let ended = if io.domain.items == 1 {
+            Either::Left(future)
+        } else {
+            Either::Right(
+                io.pool
+                    .spawn_with_handle(future)
+                    .map_err(|_| Failure::internal("the engine's threads have ended"))?,
+            )
+        };
+        running.push(ended.map(move |result| (item, result)));
     }
-    drop(out);
 
     let mut results: Vec<Option<T>> = wires.iter().map(|_| None).collect();
     let mut next_id = 0;
     loop {
         futures::select_biased! {
-            message = outgoing.next() => {
-                if let Some((item, message)) = message {
-                    send(io, item, &message)?;
-                }
-            }
             ended = running.next() => {
                 let Some((item, result)) = ended else { break };
                 if let Some(place) = results.get_mut(usize::from(item)) {
@@ -248,38 +262,37 @@ where
             }
         }
     }
-    while let Some(Some((item, message))) = outgoing.next().now_or_never() {
-        send(io, item, &message)?;
-    }
     results
         .into_iter()
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| Failure::internal("an item of the session ended without a result"))
 }
 
-fn send<S: Send + 'static, M: Wire>(io: &Io<S>, item: u16, message: &Outgoing<M>) -> Result<(), Failure> {
-    let body = codec::encode(&message.msg)?;
-    let to = match message.recipient {
-        MessageDestination::AllParties => None,
-        MessageDestination::OneParty(at) => Some(
-            *io.parties
-                .get(usize::from(at))
-                .ok_or_else(|| Failure::internal("the protocol addressed a party that does not exist"))?,
-        ),
-    };
-    io.send(to, item, message.msg.slot(), &body);
-    Ok(())
+fn sender<S: Send + 'static, M: Wire>(io: &Io<S>) -> Sender<M> {
+    let (outbound, parties) = (io.outbound(), io.parties.clone());
+    Arc::new(move |item, message| {
+        let body = codec::encode(&message.msg)?;
+        let to =
+            match message.recipient {
+                MessageDestination::AllParties => None,
+                MessageDestination::OneParty(at) => Some(*parties.get(usize::from(at)).ok_or_else(|| {
+                    Failure::internal("the protocol addressed a party that does not exist")
+                })?),
+            };
+        outbound.send(to, item, message.msg.slot(), &body);
+        Ok(())
+    })
 }
 
-fn tracer<S: Send + 'static>(emitter: Arc<Emitter<S>>, rounds: u8, item: u16) -> RoundTracer {
+fn tracer<S: Send + 'static>(io: &Io<S>, item: u16) -> RoundTracer {
     let report = (item == 0).then(|| {
-        Box::new(move |round: u8, step: &'static str| {
-            emitter.emit(Event::Progress {
-                round: round.min(rounds),
-                rounds,
-                step,
-            });
-        }) as Box<dyn Fn(u8, &'static str) + Send + Sync>
+        let (outbound, rounds) = (io.outbound(), io.domain.kind.rounds());
+        Box::new(move |round: u8, step: &'static str| outbound.progress(round.min(rounds), step))
+            as Box<dyn Fn(u8, &'static str) + Send + Sync>
     });
-    RoundTracer { report, round: 0 }
+    RoundTracer {
+        report,
+        round: 0,
+        told: None,
+    }
 }

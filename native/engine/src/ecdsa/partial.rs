@@ -186,7 +186,7 @@ pub fn issue(
         &request.receipt.id,
         sealed,
     )?;
-    let stored: StoredPresignature = codec::decode(&plain).map_err(|_| {
+    let stored: StoredPresignature = codec::decode_own(&plain).map_err(|_| {
         Failure::new(
             Code::SealedBlobInvalid,
             "the presignature opened but its content is damaged",

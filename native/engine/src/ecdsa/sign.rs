@@ -165,10 +165,9 @@ async fn online(
     mine: PartialSignature<Curve>,
 ) -> Result<[u8; 64], Failure> {
     rest.sink
-        .send_now(Outgoing::broadcast(SignMsg::Round4(MsgRound4 {
+        .send_now(&Outgoing::broadcast(SignMsg::Round4(MsgRound4 {
             partial_sig: mine,
-        })))
-        .map_err(|_| closed())?;
+        })))?;
     let mut partials = BTreeMap::from([(me, mine.sigma)]);
     while partials.len() < signers.len() {
         let (from, message) = rest.online.next().await.ok_or_else(closed)?;

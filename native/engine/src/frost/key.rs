@@ -78,7 +78,7 @@ pub fn open_share(vault: &Vault, key_ref: KeyRef, me: u16, sealed: &[u8]) -> Res
         )
     };
     let plain = vault.open(BlobKind::FrostShare, key_ref, &NO_ID, sealed)?;
-    let stored = Zeroizing::new(codec::decode::<StoredShare>(&plain).map_err(|_| damaged())?);
+    let stored = Zeroizing::new(codec::decode_own::<StoredShare>(&plain).map_err(|_| damaged())?);
     let package = PublicPackage::read(&stored.package)?;
     let fits = stored.v == VERSION
         && package.protocol == Protocol::Frost
