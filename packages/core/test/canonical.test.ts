@@ -86,3 +86,25 @@ test("no tag is a prefix of another, so no bytes are signed under two of them", 
     `${Buffer.from("cairn/vote/v1").toString("hex")}00a0`,
   );
 });
+
+test("where one of several shapes was due, a refusal names the field of the one that fits best, or of each that fits as well", () => {
+  const shape = z.union([
+    z.strictObject({
+      request: z.strictObject({ amount: z.string().regex(/^[0-9]+$/, "digits") }),
+      signature: z.string(),
+    }),
+    z.strictObject({ recipient: z.string(), amount: z.union([z.string(), z.number()]) }),
+  ]);
+  const refusal = (value: unknown): string => {
+    try {
+      parseShape(shape, value);
+    } catch (error) {
+      assert.ok(isCairnError(error, "malformed"));
+      return error.message;
+    }
+    return assert.fail("taken");
+  };
+  assert.match(refusal({ request: { amount: "-1" }, signature: "s" }), /fit: request\.amount: digits$/);
+  assert.match(refusal({ recipient: "r", amount: true }), /fit: amount: .*string.*; or amount: .*number/);
+  assert.match(refusal({}), /fit: request: .*; or recipient: /);
+});
