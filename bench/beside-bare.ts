@@ -30,10 +30,20 @@ const targets: Readonly<Record<string, number>> = {
 };
 
 /**
- * Sessions of the engine beside the bare crates, and the search for safe primes beside the protocol crate's own. At the reduced level when
- * quick: there fixed costs weigh more, so that a target kept there is kept at the full level too.
+ * Sessions of the engine beside the bare crates. At the reduced level when quick: there fixed costs weigh more, so that a target kept there
+ * is kept at the full level too.
  */
 export async function besideBare(plan: Plan): Promise<readonly Entry[]> {
+  return sessionFigures((await linesOf(plan, plan.pairs, 0)).filter((line): line is Pair => "ours" in line));
+}
+
+/** The search for safe primes beside the protocol crate's own. */
+export async function safePrimes(plan: Plan): Promise<readonly Entry[]> {
+  const lines = await linesOf(plan, 0, plan.barePrimes);
+  return [primeFigure(lines.filter((line): line is Prime => "side" in line))];
+}
+
+async function linesOf(plan: Plan, pairs: number, barePrimes: number): Promise<readonly Line[]> {
   const root = fileURLToPath(new URL("..", import.meta.url));
   const folder = plan.quick ? "native/target-reduced" : "native/target";
   const build = ["build", "--release", "--locked", "-p", "cairn-engine", "--example", "beside-bare"];
@@ -43,14 +53,11 @@ export async function besideBare(plan: Plan): Promise<readonly Entry[]> {
     `${root}native`,
   );
   const program = `${root}${folder}/release/examples/beside-bare`;
-  const text = await run(program, [String(plan.pairs), String(plan.barePrimes)], root);
-  const lines = text
+  const text = await run(program, [String(pairs), String(barePrimes)], root);
+  return text
     .trim()
     .split("\n")
     .map((line) => lineSchema.parse(JSON.parse(line)));
-  const pairs = lines.filter((line): line is Pair => "ours" in line);
-  const primes = lines.filter((line): line is Prime => "side" in line);
-  return [...sessionFigures(pairs), primeFigure(primes)];
 }
 
 function sessionFigures(pairs: readonly Pair[]): Entry[] {

@@ -4,13 +4,14 @@
  *
  *   make bench              everything (about two hours on two cores)
  *   QUICK=1 make bench      fewer samples, and the reduced level of the engine wherever the full one is slow
- *   ONLY=engine,idle make bench     some sections: engine, table, frost, cold, stocked, idle, memory, envelopes, storage
+ *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, envelopes, storage, work
  */
 import { availableParallelism, cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isCairnError } from "@cairn/core";
-import { besideBare } from "./beside-bare.ts";
+import { besideBare, safePrimes } from "./beside-bare.ts";
 import { envelopes } from "./envelopes.ts";
+import { growth } from "./growth.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
 import { missionTable } from "./mission-table.ts";
@@ -22,12 +23,14 @@ import { work } from "./work.ts";
 
 const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   engine: () => besideBare(plan),
+  primes: () => safePrimes(plan),
   table: () => missionTable(plan),
   frost: () => paymentsBesideFloor("frost", plan, cores),
   cold: () => paymentsBesideFloor("ecdsaCold", plan, cores),
   stocked: () => paymentsBesideFloor("ecdsaStocked", plan, cores),
   idle: () => idle(plan),
   memory: () => memory(plan),
+  growth: () => growth(plan),
   envelopes,
   storage,
   work,

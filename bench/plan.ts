@@ -15,6 +15,8 @@ export interface Plan {
   readonly idleMs: number;
   /** Transactions of the memory measurement, first and last look. */
   readonly transactions: readonly [number, number];
+  /** Payments of the measurement of what the heap keeps, first and last look. */
+  readonly grown: readonly [number, number];
 }
 
 export function planOf(environment: NodeJS.ProcessEnv): Plan {
@@ -30,6 +32,7 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         sustainedMs: 10_000,
         idleMs: 10_000,
         transactions: [50, 300],
+        grown: [20, 80],
       }
     : {
         quick: false,
@@ -42,5 +45,6 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         sustainedMs: 60_000,
         idleMs: 60_000,
         transactions: [100, 10_000],
+        grown: [100, 1_000],
       };
 }
