@@ -19,7 +19,7 @@ import {
   type Grant,
   type Intent,
   intentHash,
-  offenceId,
+  offenceOf,
   signAccusation,
   signBroadcast,
   signGrant,
@@ -806,7 +806,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     ...claim,
     votes: [approval5, signVote(rejection, key("node 5"))],
   };
-  const violation = offenceId(doubleVote);
+  const violation = offenceOf(doubleVote).id;
   const invented: Evidence = { type: "DoubleVote", ...claim, votes: [approval5, approval5] };
   const accused = (evidence: Evidence): Accusation => ({ version: 1, cluster, accuser: index(4), evidence });
   add("evidence-double-vote", null, doubleVote, null);

@@ -25,7 +25,7 @@ export function ledgerOf(rows: Iterable<BanRow>): BanLedger {
 
 export interface BanOrder {
   readonly node: NodeIndex;
-  /** Id of the violation: `offenceId`, or the node's own record's. */
+  /** Id of the violation: `offenceOf`, or the node's own record's. */
   readonly violation: HashHex;
   readonly scope: BanRow["scope"];
   readonly at: UnixMs;

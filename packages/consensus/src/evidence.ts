@@ -12,7 +12,7 @@ import {
   signedWalletRecordSchema,
 } from "@cairn/core";
 import { z } from "zod";
-import { intentHash, intentSchema } from "./intent.ts";
+import { intentSchema } from "./intent.ts";
 import { signedPublicDataAcceptanceSchema } from "./public-data-acceptance.ts";
 import { signedBroadcastSchema } from "./signed-broadcast.ts";
 import { signedPartialSchema } from "./signed-partial.ts";
@@ -111,61 +111,44 @@ export function signAccusation(body: Accusation, accuser: Signer): SignedAccusat
   return signBody("cairn/accusation/v1", body, accuser);
 }
 
-/** The node that the evidence accuses: what it is accused of is proven only once it is judged. */
-export function accusedBy(evidence: Evidence): NodeIndex {
-  switch (evidence.type) {
-    case "DoubleVote":
-      return evidence.votes[0].body.voter;
-    case "MinorityVote":
-      return evidence.vote.body.voter;
-    case "Equivocation":
-      return evidence.broadcasts[0].body.from;
-    case "InvalidPartial":
-      return evidence.partial.body.from;
-    case "FalseAccusation":
-      return evidence.accusation.body.accuser;
-  }
+/** What evidence alleges. */
+export interface Offence {
+  readonly node: NodeIndex;
+  /** Intent or session that it is about, for records; null for accusations. */
+  readonly subject: string | null;
+  /** The same for every proof of one offence, at every node, so that it is punished once: the id of its violation. */
+  readonly id: HashHex;
 }
 
-/** Names the offence, whichever of several proofs of it this is: the id of its violation, so that it is punished once. */
-export function offenceId(evidence: Evidence): HashHex {
+/** Whom the evidence accuses of what; whether it proves that, its judge says. */
+export function offenceOf(evidence: Evidence): Offence {
   const { type } = evidence;
-  return bodyHash("cairn/evidence/v1", { type, node: accusedBy(evidence), offence: offenceOf(evidence) });
+  const { node, subject, ...offence } = allegation(evidence);
+  return { node, subject, id: bodyHash("cairn/evidence/v1", { type, node, offence }) };
 }
 
-function offenceOf(evidence: Evidence): unknown {
+/** The accused and the subject; what else names the offence. */
+function allegation(evidence: Evidence): Pick<Offence, "node" | "subject"> & Record<string, unknown> {
   switch (evidence.type) {
     case "DoubleVote": {
-      const { intentHash: intent, round } = evidence.votes[0].body;
-      return { intent, round };
+      const { voter, intentHash: intent, round } = evidence.votes[0].body;
+      return { node: voter, subject: intent, intent, round };
     }
-    case "MinorityVote":
-      return { intent: intentHash(evidence.intent) };
+    case "MinorityVote": {
+      const { voter, intentHash: intent } = evidence.vote.body;
+      return { node: voter, subject: intent, intent };
+    }
     case "Equivocation": {
-      const { execution, round, kind } = evidence.broadcasts[0].body;
-      return { execution, round, kind };
+      const { from, session, execution, round, kind } = evidence.broadcasts[0].body;
+      return { node: from, subject: session, execution, round, kind };
     }
     case "InvalidPartial": {
-      const { presignature } = evidence.partial.body;
-      return { presignature };
+      const { from, session, presignature } = evidence.partial.body;
+      return { node: from, subject: session, presignature };
     }
-    case "FalseAccusation":
-      return { evidence: offenceId(evidence.accusation.body.evidence) };
-  }
-}
-
-/** What the offence is about, for records: an intent or a session; null for accusations. */
-export function subjectOf(evidence: Evidence): string | null {
-  switch (evidence.type) {
-    case "DoubleVote":
-      return evidence.votes[0].body.intentHash;
-    case "MinorityVote":
-      return evidence.vote.body.intentHash;
-    case "Equivocation":
-      return evidence.broadcasts[0].body.session;
-    case "InvalidPartial":
-      return evidence.partial.body.session;
-    case "FalseAccusation":
-      return null;
+    case "FalseAccusation": {
+      const { accuser, evidence: alleged } = evidence.accusation.body;
+      return { node: accuser, subject: null, evidence: offenceOf(alleged).id };
+    }
   }
 }

@@ -115,7 +115,7 @@ function judgeMinorityVote(
 }
 
 /** Whether the intent's fault shows without its wallet's descriptor. */
-export function hasFaultyForm(intent: Intent, rules: EvidenceRules): boolean {
+function hasFaultyForm(intent: Intent, rules: EvidenceRules): boolean {
   try {
     checkIntentForm(intent, rules);
     return false;

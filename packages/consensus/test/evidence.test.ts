@@ -18,7 +18,6 @@ import { alterations, refuses } from "@cairn/core/test-support";
 import fc from "fast-check";
 import {
   type Accusation,
-  accusedBy,
   type Broadcast,
   type Evidence,
   evidenceSchema,
@@ -26,7 +25,7 @@ import {
   intentHash,
   judgeEvidence,
   MAX_PUBLIC_DATA_BYTES,
-  offenceId,
+  offenceOf,
   type PartialSignature,
   type SignedBroadcast,
   type SignedPublicDataAcceptance,
@@ -218,10 +217,10 @@ for (const [name, [evidence, node]] of Object.entries(proofs)) {
 
   test(`${name}: convicts its author, offline, and survives its canonical form`, () => {
     assert.deepEqual(judge(evidence), proven);
-    assert.equal(accusedBy(evidence), node);
+    assert.equal(offenceOf(evidence).node, node);
     const again = decodeCanonical(evidenceSchema, encodeCanonical(evidence));
     assert.deepEqual(judge(again), proven);
-    assert.equal(offenceId(again), offenceId(evidence));
+    assert.deepEqual(offenceOf(again), offenceOf(evidence));
   });
 
   test(`${name}: no altered field convicts anybody`, () => {
@@ -336,7 +335,7 @@ test("one offence has one id, whatever words prove it; another offence has anoth
     [invalidPartial(3)],
     [falseAccusation(4, doubleVote(a, a))],
   ];
-  const ids = same.map((group) => new Set(group.map(offenceId)));
+  const ids = same.map((group) => new Set(group.map((evidence) => offenceOf(evidence).id)));
   for (const [at, group] of ids.entries()) assert.equal(group.size, 1, `group ${at}`);
   assert.equal(new Set(ids.flatMap((group) => [...group])).size, same.length);
 });

@@ -18,7 +18,7 @@ import {
   intentHash,
   intentSchema,
   judgeEvidence,
-  offenceId,
+  offenceOf,
   partialSignatureSchema,
   publicDataAcceptanceSchema,
   verifyCertificate,
@@ -93,6 +93,6 @@ test("the example evidence convicts where it holds, and the approval of a sound 
   assert.deepEqual(judge("evidence-false-accusation"), { kind: "proven", type: "FalseAccusation", node: 4 });
   assert.equal(
     decoded("ban-lift", banLiftSchema).violations[0],
-    offenceId(decoded("evidence-double-vote", evidenceSchema)),
+    offenceOf(decoded("evidence-double-vote", evidenceSchema)).id,
   );
 });

@@ -1,6 +1,5 @@
 import { psbtFault, psbtRuleVersions } from "@cairn/bitcoin";
 import {
-  accusedBy,
   type BanLedger,
   ban,
   bansInForce,
@@ -10,14 +9,13 @@ import {
   judgeEvidence,
   ledgerOf,
   lift,
-  offenceId,
+  offenceOf,
   reactionTo,
   type SignedAccusation,
   type SignedPartial,
   signAccusation,
   signedAccusationSchema,
   signedPublicDataAcceptanceSchema,
-  subjectOf,
   type ViolationType,
 } from "@cairn/consensus";
 import {
@@ -152,7 +150,7 @@ export class BanDesk {
               "utf8",
             ),
           ) as HashHex)
-        : offenceId(seen.evidence);
+        : offenceOf(seen.evidence).id;
     if (this.#known.has(id)) return;
     batch.put(this.#known, id, seen.node);
     const [oldest] = this.#known.keys();
@@ -225,19 +223,15 @@ export class BanDesk {
     const accusation = decodeCanonical(signedAccusationSchema, payload);
     const { accuser, evidence } = accusation.body;
     if (accuser !== from) throw new CairnError("not-member", "a node accuses in its own name only", { from });
-    if (this.#known.has(offenceId(evidence))) return;
+    if (this.#known.has(offenceOf(evidence).id)) return;
     verifyMemberWord("cairn/accusation/v1", accusation, from, manifest);
     const judgement = this.#judge(evidence);
     if (judgement.kind === "unjudgeable") return;
     if (judgement.kind === "proven" && !this.#isStillMember(evidence)) return;
     const fault = judgement.kind === "proven" ? evidence : falseAccusation(accusation);
+    const offence = fault === null ? { node: from, subject: null } : offenceOf(fault);
     await this.#modules.loop.run((batch) =>
-      this.violation(batch, {
-        type: fault?.type ?? "InvalidSignature",
-        node: fault === null ? from : accusedBy(fault),
-        subject: fault === null ? null : subjectOf(fault),
-        evidence: fault,
-      }),
+      this.violation(batch, { ...offence, type: fault?.type ?? "InvalidSignature", evidence: fault }),
     );
   }
 
@@ -302,8 +296,8 @@ export class BanDesk {
   /** Whether the accused of then is who has its index now: another node must not answer for it. */
   #isStillMember(evidence: Evidence): boolean {
     const { manifest, under } = this.#options;
-    const identityIn = ({ members }: Manifest) =>
-      members.find(({ index }) => index === accusedBy(evidence))?.identity;
+    const { node } = offenceOf(evidence);
+    const identityIn = ({ members }: Manifest) => members.find(({ index }) => index === node)?.identity;
     return identityIn(manifest) === identityIn(under(evidence.manifestHash).manifest);
   }
 }

@@ -1,15 +1,8 @@
-import {
-  type Evidence,
-  hasFaultyForm,
-  type Intent,
-  type SignedVote,
-  type VotingEffect,
-} from "@cairn/consensus";
-import type { IntentHash } from "@cairn/core";
+import type { Evidence, Intent, SignedVote, VotingEffect } from "@cairn/consensus";
+import type { IntentHash, NodeIndex } from "@cairn/core";
 import type { EarlyEvents } from "./early-events.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Batch } from "./loop.ts";
-import type { SpendOptions } from "./spend-options.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
 /** Records a fault that was seen about `subject`. */
@@ -18,8 +11,6 @@ export type RecordViolation = (
   violation: Pick<Extract<VotingEffect, { kind: "violation" }>, "type" | "node" | "evidence">,
   subject: string,
 ) => void;
-
-export type FaultyIntentsOptions = Pick<SpendOptions, "me" | "under">;
 
 export interface FaultyIntentsModules {
   readonly wallets: Pick<WalletBook, "has" | "get">;
@@ -35,13 +26,13 @@ const MAX_KEPT = 16;
 
 /** Intents that no honest node approves, so that whoever approves one is named (architecture §6, MinorityVote). */
 export class FaultyIntents {
-  readonly #options: FaultyIntentsOptions;
+  readonly #me: NodeIndex;
   readonly #modules: FaultyIntentsModules;
   /** Oldest first. */
   readonly #faulty = new Map<IntentHash, Intent>();
 
-  constructor(options: FaultyIntentsOptions, modules: FaultyIntentsModules) {
-    this.#options = options;
+  constructor(me: NodeIndex, modules: FaultyIntentsModules) {
+    this.#me = me;
     this.#modules = modules;
   }
 
@@ -62,14 +53,11 @@ export class FaultyIntents {
 
   /** An honest node checks before it approves. Whatever third parties could not see is no fault. */
   accuse(batch: Batch, hash: IntentHash, vote: SignedVote): void {
-    const { me, under } = this.#options;
     const { wallets } = this.#modules;
     const intent = this.#faulty.get(hash);
-    if (intent === undefined || !vote.body.approve || vote.body.voter === me) return;
-    const rules = under(intent.manifestHash);
-    const { manifestHash } = rules;
-    const needed = !hasFaultyForm(intent, rules) && wallets.has(intent.wallet);
-    const wallet = needed ? wallets.get(intent.wallet).signed : null;
+    if (intent === undefined || !vote.body.approve || vote.body.voter === this.#me) return;
+    const { manifestHash } = intent;
+    const wallet = wallets.has(intent.wallet) ? wallets.get(intent.wallet).signed : null;
     const evidence: Evidence = { type: "MinorityVote", version: 1, manifestHash, intent, wallet, vote };
     if (!this.#modules.proves(evidence)) return;
     this.#modules.violation(batch, { type: "MinorityVote", node: vote.body.voter, evidence }, hash);

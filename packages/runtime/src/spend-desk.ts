@@ -94,7 +94,7 @@ export class SpendDesk {
     const claims = new SpendClaims({ ...modules, live });
     const approvals = new ApprovalBook(options, { ...modules, live });
     const judge = new SpendJudge(options, { ...modules, live, claims, approvals });
-    const faulty = new FaultyIntents(options, { ...modules, live, early });
+    const faulty = new FaultyIntents(options.me, { ...modules, live, early });
     const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
     const intake = new SpendIntake(options, { ...modules, live, early, approvals, voting });
     this.#live = live;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   type Evidence,
-  offenceId,
+  offenceOf,
   type SignedVote,
   signAccusation,
   signedAccusationSchema,
@@ -177,11 +177,11 @@ test("proven evidence is spread once, in this node's own name, to all but the ac
   for (const accuser of [2, 3, 4]) await accuse(accuser, evidence);
   assert.deepEqual(
     posted.map(({ to, id }) => [to, id]),
-    [2, 3, 4].map((to) => [to, `evidence/${offenceId(evidence)}`]),
+    [2, 3, 4].map((to) => [to, `evidence/${offenceOf(evidence).id}`]),
   );
   assert.deepEqual(
     disk.violations.map(({ id, action }) => [id, action]),
-    [[offenceId(evidence), "ban"]],
+    [[offenceOf(evidence).id, "ban"]],
   );
 });
 

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { offenceId, subjectOf } from "@cairn/consensus";
+import { offenceOf } from "@cairn/consensus";
 import {
   decodeCanonical,
   type Manifest,
@@ -44,12 +44,13 @@ export function addEvidenceCommands(program: Command, context: CommandContext): 
 
 /** A proof as programs read it. */
 export function proofView({ evidence, type, node }: Proof, manifest: Manifest) {
+  const { id, subject } = offenceOf(evidence);
   return {
     type,
     node,
     name: manifest.members.find(({ index }) => index === node)?.name ?? null,
-    violation: offenceId(evidence),
-    subject: subjectOf(evidence),
+    violation: id,
+    subject,
     cluster: manifest.cluster,
     manifest: evidence.manifestHash,
   };

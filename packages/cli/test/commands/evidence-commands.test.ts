@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, beforeEach, test } from "node:test";
-import { type Evidence, offenceId, signVote, type Vote } from "@cairn/consensus";
+import { type Evidence, offenceOf, signVote, type Vote } from "@cairn/consensus";
 import { Ed25519Signer, encodeCanonical, type IntentHash, type NodeIndex, type Signer } from "@cairn/core";
 import { namedSigner } from "@cairn/core/test-support";
 import { type Bench, createBench, runCairn, temporaryFolder } from "../bench.ts";
@@ -19,7 +19,7 @@ before(async () => {
   const dir = bench.cluster.nodes[4]?.dir ?? assert.fail();
   liar = Ed25519Signer.fromPem(await readFile(join(dir, "identity.pem")));
   proof = doubleVote(liar);
-  violation = offenceId(proof);
+  violation = offenceOf(proof).id;
 });
 
 function doubleVote(voter: Signer): Evidence {
