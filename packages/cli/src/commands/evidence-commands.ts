@@ -1,17 +1,24 @@
 import { readFile } from "node:fs/promises";
 import { offenceOf } from "@cairn/consensus";
 import {
+  CairnError,
   decodeCanonical,
   type Manifest,
   manifestFingerprint,
   manifestHash,
+  manifestSchema,
+  parseShape,
   signedManifestSchema,
 } from "@cairn/core";
 import type { Command } from "commander";
+import { z } from "zod";
 import type { CommandContext } from "../command-context.ts";
 import { fileFailure } from "../file-failure.ts";
 import { judgeOffline, type Proof } from "../judge-offline.ts";
 import { examples } from "./examples.ts";
+
+/** How JSON begins, and no canonical manifest. */
+const JSON_BRACE = 0x7b;
 
 /** `cairn evidence`: proofs of nodes' faults, judged without asking anybody. */
 export function addEvidenceCommands(program: Command, context: CommandContext): void {
@@ -20,7 +27,10 @@ export function addEvidenceCommands(program: Command, context: CommandContext): 
     .command("verify")
     .argument("<file>", "evidence, as `cairn cluster bans explain --export` writes it")
     .description("judges evidence offline: exit code 0 if it proves what it says, 1 if it proves nothing")
-    .requiredOption("--manifest <file>", "the manifest that the evidence names, e.g. manifest.cbor of a node")
+    .requiredOption(
+      "--manifest <file>",
+      "the manifest that the evidence names: manifest.cbor of a node, or what `cairn cluster manifest --json` prints",
+    )
     .addHelpText(
       "after",
       examples(
@@ -29,7 +39,7 @@ export function addEvidenceCommands(program: Command, context: CommandContext): 
       ),
     )
     .action(async (file: string, options: { manifest: string }) => {
-      const { manifest } = decodeCanonical(signedManifestSchema, await read(options.manifest));
+      const manifest = readManifest(await read(options.manifest));
       const hash = manifestHash(manifest);
       const proof = judgeOffline(await read(file), { manifest, manifestHash: hash });
       const { output } = context;
@@ -75,6 +85,23 @@ const meanings: Record<Proof["evidence"]["type"], string> = {
   InvalidPartial: "it signed a partial signature that fails against the public data that it signed before",
   FalseAccusation: "it signed an accusation whose evidence proves nothing",
 };
+
+/** @throws CairnError `malformed`, `not-canonical`, `too-large` */
+function readManifest(bytes: Uint8Array): Manifest {
+  if (bytes[0] !== JSON_BRACE) return decodeCanonical(signedManifestSchema, bytes).manifest;
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (cause) {
+    throw new CairnError(
+      "malformed",
+      "the manifest's file is neither JSON nor a canonical manifest",
+      {},
+      { cause },
+    );
+  }
+  return parseShape(z.object({ manifest: manifestSchema }), json).manifest;
+}
 
 async function read(path: string): Promise<Uint8Array> {
   try {

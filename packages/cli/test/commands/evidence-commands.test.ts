@@ -94,6 +94,23 @@ test("evidence verify says what is proven, with nothing but the manifest", async
   });
 });
 
+test("evidence verify takes the manifest as a node tells it too, and nothing else for one", async () => {
+  const told = await bench.cairn("cluster", "manifest", "--json");
+  const file = join(folder, "told.evidence");
+  await writeFile(file, encodeCanonical(proof));
+  for (const [text, exit] of [
+    [told.stdout, 0],
+    ["{}", 2],
+    ["{", 2],
+    ["", 2],
+  ] as const) {
+    const manifest = join(folder, `${files++}.json`);
+    await writeFile(manifest, text);
+    const ran = await runCairn(["evidence", "verify", file, "--manifest", manifest], { HOME: folder });
+    assert.equal(ran.exit, exit, ran.stderr);
+  }
+});
+
 test("evidence verify has an exit code for what proves nothing, for another manifest, and for what is no evidence", async () => {
   const forged = await verify(encodeCanonical(doubleVote(namedSigner("thief"))), "--json");
   assert.deepEqual([forged.exit, JSON.parse(forged.stderr).code, forged.stdout], [1, "evidence-invalid", ""]);
