@@ -40,14 +40,14 @@ export async function trustedManifest(
     if (!isCairnError(error, "peer-disagrees")) throw error;
     return null;
   });
-  if (history?.manifestHash === hash) return signed;
+  if (history?.manifestHash === hash) return { manifest: history.manifest, signatures: history.signatures };
   throw otherManifest(hash, config.manifest, signed.manifest);
 }
 
 function otherManifest(hash: ManifestHash, pinned: ManifestHash, manifest: Manifest): CairnError {
   return new CairnError(
     "peer-disagrees",
-    `the node serves another manifest (${manifestFingerprint(hash)}, number ${manifest.sequence}) than the one that is pinned (${manifestFingerprint(pinned)}). ` +
+    `the node serves another manifest (${manifestFingerprint(hash)}, number ${manifest.sequence}) than the one that is pinned (${manifestFingerprint(pinned)}), ` +
       "and no decisions of the operators lead there. Compare fingerprints with the operators, and only then pin the new one with `cairn config pin HASH`",
     { hash, pinned, sequence: manifest.sequence },
   );

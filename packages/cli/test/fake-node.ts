@@ -61,6 +61,11 @@ export class FakeNode {
     });
     const node = new FakeNode(server, wallet, {
       getManifest: () => manifestView(cluster.signedManifest, cluster.manifestHash),
+      getHistory: () => ({
+        genesis: Buffer.from(encodeCanonical(cluster.signedManifest)).toString("base64"),
+        policy: Buffer.from(encodeCanonical(cluster.policy)).toString("base64"),
+        commits: [],
+      }),
       listWallets: () => ({ wallets: [view] }),
       getAddress: () => ({
         wallet: view.record.wallet,
