@@ -325,11 +325,18 @@ export class InProcessCluster {
       () =>
         `the key is at ${[...this.nodes.values()].map(({ runtime }) => runtime.keys.list().map(({ stage, row }) => `${stage}/${row.reason}`))}`,
     );
-    const wallet = this.node(1)
-      .runtime.wallets.all()
-      .find(({ row }) => row.keyId === keyId);
-    if (wallet === undefined)
-      throw new Error(`no wallet: ${this.node(1).runtime.keys.list()[0]?.row.reason}`);
+    const made = () =>
+      this.node(1)
+        .runtime.wallets.all()
+        .find(({ row }) => row.keyId === keyId);
+    // A key is told of before the store holds its wallet.
+    await this.until(
+      () => made() !== undefined,
+      20_000,
+      () => `no wallet: ${this.node(1).runtime.keys.list()[0]?.row.reason}`,
+    );
+    const wallet = made();
+    if (wallet === undefined) throw new Error("the wallet is gone again");
     return wallet.signed.record;
   }
 
