@@ -1,5 +1,7 @@
 export * from "./api-request.ts";
 export * from "./audit.ts";
+export * from "./audit-export.ts";
+export * from "./audit-verifier.ts";
 export * from "./ban-lift.ts";
 export * from "./bytes.ts";
 export * from "./canonical.ts";
