@@ -445,6 +445,32 @@ export const contract = {
     response: view.auditListSchema,
     status: 200,
   },
+  exportAudit: {
+    method: "GET",
+    path: "/api/v1/audit/export",
+    summary: "Lines of an export of this node's audit log, for offline verification",
+    tag: "audit",
+    role: "operator",
+    query: z.strictObject({
+      part: z
+        .enum(["header", "manifests", "checkpoints", "entries"])
+        .meta({ description: "The parts of an export, in this order" }),
+      from: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .meta({ description: "Sequence number to begin with; `next` of the page before" }),
+      length: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .optional()
+        .meta({ description: "The header's: nothing is given that goes beyond it" }),
+    }),
+    response: view.auditExportSchema,
+    status: 200,
+  },
   createToken: {
     method: "POST",
     path: "/api/v1/tokens",

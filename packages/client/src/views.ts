@@ -319,6 +319,11 @@ export const auditListSchema = z.object({
   next: z.number().int().nullable(),
 });
 
+export const auditExportSchema = z.object({
+  lines: z.array(z.string()).meta({ description: "JSON texts, as they stand in an export one a line" }),
+  next: z.number().int().nullable(),
+});
+
 export const tokenNameSchema = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,64}$/, "expected 1 to 64 letters, digits, dots, dashes and underscores");

@@ -1,11 +1,23 @@
+import { readFile } from "node:fs/promises";
+import {
+  CairnError,
+  decodeCanonical,
+  type ManifestHash,
+  manifestHash,
+  signedManifestSchema,
+} from "@cairn/core";
 import type { Command } from "commander";
+import { readCliConfig } from "../cli-config.ts";
 import type { CommandContext } from "../command-context.ts";
+import { auditExportLines, writeLines } from "../export-audit.ts";
+import { fileFailure } from "../file-failure.ts";
+import { verifyAuditExports } from "../verify-audit-exports.ts";
 import { examples } from "./examples.ts";
 import { wholeNumber } from "./option-values.ts";
 
 /** `cairn audit`. */
 export function addAuditCommands(program: Command, context: CommandContext): void {
-  const audit = program.command("audit").description("a node's audit log: list");
+  const audit = program.command("audit").description("a node's audit log: list, export, verify");
   audit
     .command("list")
     .description("entries of the asked node's audit log, oldest first")
@@ -39,4 +51,77 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
         if (page.next !== null) output.note(`\nMore: cairn audit list --from ${page.next}`);
       });
     });
+
+  audit
+    .command("export")
+    .description("the asked node's whole audit log with checkpoints and manifests, in lines of JSON")
+    .option("--output <file>", "a new file, in place of standard output")
+    .addHelpText("after", examples("cairn audit export --output node-1.jsonl"))
+    .action(async ({ output: file }: { output?: string }) => {
+      const { client } = await context.access();
+      const { stdout, sleep, signal } = context.modules;
+      const pages = auditExportLines(client, (ms) => sleep(ms, signal));
+      if (file === undefined) {
+        for await (const lines of pages) for (const line of lines) stdout.write(`${line}\n`);
+        return;
+      }
+      const lines = await writeLines(file, pages);
+      context.output.answer({ file, lines }, () => context.output.line(`${lines} lines in ${file}.`));
+    });
+
+  audit
+    .command("verify")
+    .argument("<files...>", "exports; of several nodes, they are compared")
+    .description(
+      "verify exports offline, and name the first entry that is altered, missing or out of its place",
+    )
+    .option(
+      "--manifest <file>",
+      "the manifest that is trusted, in place of the one that the configuration pins",
+    )
+    .addHelpText(
+      "after",
+      examples("cairn audit verify node-1.jsonl", "cairn audit verify node-*.jsonl --manifest manifest.cbor"),
+    )
+    .action(async (files: readonly string[], options: { manifest?: string }) => {
+      const trusted =
+        options.manifest === undefined
+          ? (await readCliConfig(context.configPath)).manifest
+          : await manifestHashOf(options.manifest);
+      const verified = await verifyAuditExports(files, trusted);
+      const bad = verified.find(({ finding }) => finding !== null);
+      if (bad?.finding != null) {
+        const { node, fault, seq, line, message } = bad.finding;
+        throw new CairnError("audit-broken", `${bad.file}, line ${line}: ${message}`, {
+          file: bad.file,
+          node,
+          fault,
+          seq,
+          line,
+        });
+      }
+      const { output } = context;
+      output.answer({ exports: verified }, () =>
+        output.table(
+          ["file", "node", "entries", "co-signed", "checkpoints", "head", "lost by restores"],
+          verified.map(({ file, report }) => [
+            file,
+            String(report?.node ?? ""),
+            String(report?.length ?? ""),
+            String(report?.covered ?? ""),
+            String(report?.checkpoints ?? ""),
+            report?.head.slice(0, 16) ?? "",
+            report === null || report.lostByRestore.length === 0 ? "" : "yes",
+          ]),
+        ),
+      );
+    });
+}
+
+async function manifestHashOf(file: string): Promise<ManifestHash> {
+  try {
+    return manifestHash(decodeCanonical(signedManifestSchema, await readFile(file)).manifest);
+  } catch (cause) {
+    throw fileFailure(cause, file);
+  }
 }

@@ -343,6 +343,10 @@ const calls: {
       next: 2,
     },
   },
+  exportAudit: {
+    input: { query: { part: "entries", from: 1, length: 9 } },
+    sample: { lines: ['{"entry":{}}'], next: 1_000 },
+  },
   createToken: { input: { body: { name: "shop", role: "spender", hash: hex("b") } }, sample: token },
   listTokens: { input: {}, sample: { tokens: [{ ...token, source: "configuration", createdAt: null }] } },
   revokeToken: { input: { params: { hash: hex("b") } }, sample: { ...token, revokedAt: at } },
