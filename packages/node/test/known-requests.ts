@@ -49,6 +49,8 @@ export function requestOf(
       return { path, body: { proposal: rest.proposal().proposal } };
     case "signProposal":
       return { path, body: { signature: known.signature } };
+    case "exportAudit":
+      return { path: `${path}?part=entries` };
     case "createToken":
       return { path, body: newToken() };
     case "generatePresignatures":

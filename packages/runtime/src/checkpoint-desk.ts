@@ -43,6 +43,8 @@ import { unawaited } from "./unawaited.ts";
 const ANSWERS_MS = 2_000;
 /** Looks at whether a checkpoint is due, for each period of them. */
 const LOOKS = 20;
+/** How long each member has for its proposal before the next one's turn. */
+const TURN_MS = 3_000;
 
 export interface CheckpointDeskOptions {
   readonly me: NodeIndex;
@@ -122,6 +124,8 @@ export class CheckpointDesk {
     if (!verifySignature("cairn/checkpoint/v1", checkpoint, key, signature))
       throw new CairnError("signature-invalid", "the proposer did not sign its checkpoint", { from });
     if (previous !== null) await this.#adopt(previous);
+    // Two proposals crossed, or a checkpoint is still on its way to one of the two nodes: another turn will come.
+    if (!this.#follows(checkpoint)) return;
     this.#checkPlace(checkpoint);
     await this.#checkHeads(from, proposal);
     const answer: CheckpointSignature = {
@@ -180,19 +184,20 @@ export class CheckpointDesk {
   /** Takes this node's turn when a checkpoint is due. */
   async #look(): Promise<void> {
     const { own, clock, book } = this.#modules;
-    const { me, checkpointMs } = this.#options;
+    const { me } = this.#options;
     const now = clock.now();
     if (!own.admits || !(await this.#isDue(now))) {
       this.#dueSince = null;
       return;
     }
     this.#dueSince ??= now;
-    // The others' turns come one look after another, in case the one before is away.
+    // The others' turns come one after another, in case the one before is away; then it is the first one's again.
     const total = book.manifest.members.length;
     const sequence = this.#newest.value === null ? 0 : this.#newest.value.checkpoint.sequence + 1;
     const turn = (((me - 1 - sequence) % total) + total) % total;
-    if (now - this.#dueSince >= turn * 2 * Math.max(50, Math.floor(checkpointMs / LOOKS)))
-      await this.#propose();
+    if (now - this.#dueSince < turn * TURN_MS) return;
+    this.#dueSince = now + (total - turn) * TURN_MS;
+    await this.#propose();
   }
 
   async #isDue(now: number): Promise<boolean> {
@@ -247,15 +252,15 @@ export class CheckpointDesk {
     });
   }
 
-  /** @throws CairnError `wrong-state`, `audit-broken`, `clock-skew` */
+  #follows(checkpoint: Checkpoint): boolean {
+    const newest = this.#newest.value;
+    return checkpoint.previous === (newest === null ? null : checkpointHash(newest.checkpoint));
+  }
+
+  /** @throws CairnError `audit-broken`, `clock-skew` */
   #checkPlace(checkpoint: Checkpoint): void {
     const { clock, book } = this.#modules;
     const newest = this.#newest.value;
-    const follows = newest === null ? null : checkpointHash(newest.checkpoint);
-    if (checkpoint.previous !== follows)
-      throw new CairnError("wrong-state", "the checkpoint follows another than the newest", {
-        sequence: checkpoint.sequence,
-      });
     if (newest !== null) {
       const { manifest } = book.under(newest.checkpoint.manifestHash);
       verifyCheckpointChain(

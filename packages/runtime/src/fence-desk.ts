@@ -133,7 +133,8 @@ export class FenceDesk {
     await Promise.all(
       up.map(([node, peer]) => {
         const answered = this.#answered(peer, withinMs);
-        this.#challenge(node, peer);
+        // One that is open already is answered as well, and asking again would only make that answer late.
+        if (peer.open === null) this.#challenge(node, peer);
         return answered;
       }),
     );
