@@ -35,6 +35,7 @@ test-long: build ## the long tests, resumable (SHARD=name for one of them, FRESH
 	@$(NODE) scripts/run-tests.ts --long $(if $(SHARD),--shard $(SHARD)) $(if $(FRESH),--fresh)
 
 bench: build ## measure: ratios to bench.json, a table here (QUICK=1 for a short run, ONLY=idle for a section)
+	@sh scripts/services.sh --quiet
 	@$(NODE) bench/main.ts
 
 check: ready ## format, lint, types, layers, licences, advisories, docs

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, globSync } from "node:fs";
-import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -93,40 +93,13 @@ export class PostgresServer {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const exit = once(child, "exit");
     if (how === "fast") child.kill("SIGINT");
-    else {
-      const { stdout } = await run("ps", ["-o", "pid=", "--ppid", String(child.pid)]).catch(() => ({
-        stdout: "",
-      }));
-      for (const pid of [
-        child.pid,
-        ...stdout
-          .split(/\s+/)
-          .filter((word) => word !== "")
-          .map(Number),
-      ]) {
-        try {
-          process.kill(Number(pid), "SIGKILL");
-        } catch {
-          // It has just ended.
-        }
-      }
-    }
+    else signal(await family(child), "SIGKILL");
     await exit;
   }
 
   /** Stops or continues the server and its children, so that it takes connections and answers nothing. */
   async signal(name: "SIGSTOP" | "SIGCONT"): Promise<void> {
-    const pid = this.#process?.pid;
-    const { stdout } = await run("ps", ["-o", "pid=", "--ppid", String(pid)]).catch(() => ({ stdout: "" }));
-    for (const child of [
-      pid,
-      ...stdout
-        .split(/\s+/)
-        .filter((word) => word !== "")
-        .map(Number),
-    ]) {
-      process.kill(Number(child), name);
-    }
+    if (this.#process !== null) signal(await family(this.#process), name);
   }
 
   async createDatabase(name: string): Promise<void> {
@@ -245,6 +218,25 @@ grant all on sequence room to cairn`,
     return process.getuid?.() === 0
       ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT", ...words]
       : words;
+  }
+}
+
+/** A process and its children. */
+async function family({ pid = 0 }: ChildProcess): Promise<readonly number[]> {
+  const children =
+    process.platform === "linux"
+      ? await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")
+      : (await run("pgrep", ["-P", String(pid)])).stdout;
+  return [pid, ...children.split(/\s+/).filter(Boolean).map(Number)];
+}
+
+function signal(pids: readonly number[], name: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It has just ended.
+    }
   }
 }
 
