@@ -326,6 +326,8 @@ export class ChangeDesk {
       const lost = total - refusals < changeQuorum(signed.body.change, under);
       return lost ? this.#end(batch, live, "rejected") : this.#tell(batch, live);
     }
+    // Another proposal of the same successor has brought it about.
+    if (book.knows(effectOf(signed.body))) return live;
     if (
       isSuccessor(signed.body.change) &&
       (under !== book.current || this.#committedRival(signed.body) !== null)
