@@ -1,3 +1,4 @@
+import { spendRequestText } from "@cairn/client";
 import {
   CairnError,
   parseShape,
@@ -7,6 +8,7 @@ import {
   unixMsSchema,
 } from "@cairn/core";
 import type { Command } from "commander";
+import { checkSpendAnswer } from "../check-spend-answer.ts";
 import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
 import { requestText } from "../request-text.ts";
@@ -14,7 +16,7 @@ import { trustedRequest } from "../trusted-request.ts";
 import { selectWallet } from "../trusted-wallet.ts";
 import { examples } from "./examples.ts";
 import { hex32 } from "./option-values.ts";
-import { approvalsText, printTransaction } from "./transaction-text.ts";
+import { approvalsText, outcomeOf, printTransaction } from "./transaction-text.ts";
 
 interface ApproveOptions {
   readonly key?: string;
@@ -58,6 +60,11 @@ async function approve(context: CommandContext, text: string, options: ApproveOp
       state: transaction.state,
     });
   }
+  if (outcomeOf(transaction) !== "open") {
+    throw new CairnError("wrong-state", `nothing is left to approve: it is ${transaction.state}`, {
+      state: transaction.state,
+    });
+  }
   const now = modules.clock.now();
   if (request.expiry <= now) {
     throw new CairnError("expired", "the request has expired; its owner must sign a new one", {
@@ -89,5 +96,8 @@ async function approve(context: CommandContext, text: string, options: ApproveOp
     approver,
   );
   const receipt = await access.client.call("approveRequest", { body: signed });
-  output.answer(receipt, () => printTransaction(output, receipt.transaction ?? transaction));
+  if (receipt.transaction !== null) checkSpendAnswer(receipt.transaction, request);
+  output.answer({ ...receipt, approved: spendRequestText(request) }, () =>
+    printTransaction(output, receipt.transaction ?? transaction),
+  );
 }

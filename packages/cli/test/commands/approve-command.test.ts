@@ -187,6 +187,7 @@ test("approve shows the request and signs the hash that was computed here", asyn
   );
   assert.equal(json.exit, 0, json.stderr);
   assert.equal(JSON.parse(json.stdout).approver, ann.publicKey);
+  assert.deepEqual(JSON.parse(json.stdout).approved, spendRequestText(request.body));
   const short = taken.at(-1)?.body;
   assert.equal((short?.expiry ?? 0) - (short?.createdAt ?? 0), 600_000);
 });
@@ -214,6 +215,9 @@ test("approve signs nothing when the node's words contradict the request, or nob
   alsoTaken.push(serve(request, { signature: other.signature }));
   await refuses("signature-invalid");
   const thief = requestFor({}, namedSigner("thief"));
+  const over = { ...detailOf(request, { txid: hash, rawTx: null }), ...waiting([]), state: "confirmed" };
+  alsoTaken.push(serve(request, { transaction: over }));
+  await refuses("wrong-state");
   alsoTaken.push(serve(thief));
   await refuses("unknown-requester", [spendRequestHash(thief.body), "--key", annKey]);
   const old = requestFor({ createdAt: 1 as never, expiry: 2 as never });
