@@ -86,9 +86,9 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "chain-rejected": "The Bitcoin network refuses the transaction. The message holds its reason.",
   "storage-locked": "Another process has the database open. Stop it first.",
   "storage-corrupt": "The database is damaged. Stop the node and keep the files; see below.",
-  "storage-full": "The disk is full. Make room; the node goes on by itself.",
+  "storage-full": "The disk of the database is full. Make room; the node goes on by itself.",
   "storage-failed":
-    "The disk failed a write, and the daemon has ended. Mend the disk and start it again: only then is it known what was kept.",
+    "The disk failed a write, or the Postgres server stayed away or let another process have the database; the daemon has ended. Mend that and start it again: only then is it known what was kept.",
   "schema-too-new": "The database was written by a newer version. Run that version.",
   "audit-broken": "The audit log was altered, or belongs to another key. Keep the files and find out why.",
   "file-mode": "Others may read a secret file. Set files to 0600 and folders to 0700.",

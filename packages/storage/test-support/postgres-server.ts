@@ -50,15 +50,6 @@ export class PostgresServer {
     }
   }
 
-  /** The server's newest lines. */
-  get log(): string {
-    return this.#log;
-  }
-
-  get folder(): string {
-    return this.#folder;
-  }
-
   /** Starts it, and resolves once it takes connections. */
   async start(): Promise<void> {
     const [command, ...words] = this.#asUser([
