@@ -1,6 +1,7 @@
 import type { WalletView } from "@cairn/bitcoin";
 import type {
   BanRow,
+  ErrorData,
   IntentHash,
   KeyId,
   KeyPath,
@@ -12,6 +13,7 @@ import type {
   SignedWalletRecord,
   SpendOutput,
   SpendRequest,
+  StoreWrite,
   TransactionRow,
   WalletId,
 } from "@cairn/core";
@@ -24,6 +26,11 @@ export interface NodeFacade {
   generateKey(request: SignedKeygenRequest): Promise<KeyId>;
   takeApproval(signed: SignedSpendApproval): Promise<void>;
   dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">, hash: RequestHash | null): PolicyVerdict;
+  /** Makes a change of this node durable together with its audit entry. */
+  record(
+    write: StoreWrite,
+    entry: { readonly kind: string; readonly subject: string; readonly data: ErrorData },
+  ): Promise<void>;
   peers(): readonly PeerStatus[];
   readonly wallets: {
     all(): readonly FacadeWallet[];

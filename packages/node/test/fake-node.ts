@@ -85,6 +85,9 @@ export class FakeNode implements NodeFacade {
     return new FakeNode(cluster, modules, await ManifestBook.open(cluster, modules.store));
   }
 
+  /** What {@link record} was told. */
+  readonly recorded: string[] = [];
+
   private constructor(
     cluster: TestCluster,
     modules: { readonly store: NodeStore; readonly clock: Clock },
@@ -229,6 +232,14 @@ export class FakeNode implements NodeFacade {
 
   #refuse(): void {
     if (this.refusal !== null) throw this.refusal;
+  }
+
+  async record(
+    write: StoreWrite,
+    { kind, subject }: { readonly kind: string; readonly subject: string },
+  ): Promise<void> {
+    await this.#store.commit([write]);
+    this.recorded.push(`${kind} ${subject}`);
   }
 
   async generateKey(signed: SignedKeygenRequest): Promise<KeyId> {

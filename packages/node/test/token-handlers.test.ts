@@ -34,6 +34,11 @@ test("a token lets its holder in from the answer on that makes it, and out from 
     const again = await rest.call("POST", `/api/v1/tokens/${tokenHash(token)}/revoke`);
     assert.equal(again.json.revokedAt, revoked.json.revokedAt);
     assert.equal((await make(rest, token)).json.code, "wrong-state");
+    // Each change once, in the audit log with its row.
+    assert.deepEqual(rest.node.recorded, [
+      `token-created ${tokenHash(token)}`,
+      `token-revoked ${tokenHash(token)}`,
+    ]);
     assert.ok(!rest.log.join("").includes(token));
   } finally {
     await rest.close();

@@ -48,6 +48,8 @@ export interface LoopModules {
   readonly store: LoopStore;
   readonly courier: Courier;
   readonly audit: AuditSink;
+  /** What of a task's facts goes into the log; everything where it is left out. */
+  readonly quota?: { admit(fact: AuditFact): AuditFact | null };
   /** Told what goes wrong once a task's writes are durable: too late to refuse the task. */
   readonly report: (cause: unknown) => void;
 }
@@ -135,6 +137,7 @@ export class Loop {
   readonly #store: LoopStore;
   readonly #courier: Courier;
   readonly #audit: AuditSink;
+  readonly #quota: LoopModules["quota"];
   readonly #report: (cause: unknown) => void;
   #queue: Entry[] = [];
   #running: Promise<void> | null = null;
@@ -144,6 +147,7 @@ export class Loop {
     this.#store = modules.store;
     this.#courier = modules.courier;
     this.#audit = modules.audit;
+    this.#quota = modules.quota;
     this.#report = modules.report;
   }
 
@@ -187,7 +191,9 @@ export class Loop {
         entry.reject(cause);
       }
     }
-    const facts = done.flatMap(({ batch }) => batch.facts);
+    const facts = done
+      .flatMap(({ batch }) => batch.facts)
+      .flatMap((fact) => (this.#quota === undefined ? fact : (this.#quota.admit(fact) ?? [])));
     try {
       const writes = [...done.flatMap(({ batch }) => batch.writes), ...this.#audit.entries(facts)];
       if (writes.length > 0) await this.#store.commit(writes);

@@ -11,6 +11,8 @@ import {
   type SignedKeygenRequest,
   type SignedSpendApproval,
   type SpendRequest,
+  type StoreWrite,
+  spendRequestHash,
   type Timer,
   type TransactionRow,
 } from "@cairn/core";
@@ -22,6 +24,7 @@ import {
   restoreLedger,
   type SessionViolation,
 } from "@cairn/signing";
+import { AuditQuota } from "./audit-quota.ts";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
@@ -31,7 +34,7 @@ import { Departures } from "./departures.ts";
 import { FenceDesk } from "./fence-desk.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
-import { type Batch, type Cell, Loop } from "./loop.ts";
+import { type AuditFact, type Batch, type Cell, Loop } from "./loop.ts";
 import { ManifestBook } from "./manifest-book.ts";
 import type { NodeEvent } from "./node-event.ts";
 import { NodeEvents } from "./node-events.ts";
@@ -95,7 +98,7 @@ export class NodeRuntime {
     this.manifests = book;
     const report = (cause: unknown) => this.#report(cause);
     this.#events = new NodeEvents({ clock, report });
-    const loop = new Loop({ store, courier, audit: modules.audit, report });
+    const loop = new Loop({ store, courier, audit: modules.audit, quota: new AuditQuota(clock), report });
     this.loop = loop;
     this.#ledger = { value: ledger };
     const forged = (batch: Batch, node: NodeIndex, subject: string) =>
@@ -460,8 +463,19 @@ export class NodeRuntime {
 
   /** Asks for a spend: see {@link SpendDesk.submit}. */
   async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
-    this.#own.refuseRolledBack();
-    return this.spends.submit(request, signature);
+    try {
+      this.#own.refuseRolledBack();
+      return await this.spends.submit(request, signature);
+    } catch (error) {
+      if (isCairnError(error)) {
+        const { code } = error;
+        const refused = this.loop.run((batch) =>
+          batch.audit("request-refused", spendRequestHash(request), { code, requester: request.requester }),
+        );
+        unawaited(refused, (cause) => this.#report(cause));
+      }
+      throw error;
+    }
   }
 
   /** Asks all nodes for a key. @throws CairnError with what is wrong with the request */
@@ -480,6 +494,14 @@ export class NodeRuntime {
     hash: RequestHash | null = null,
   ): PolicyVerdict {
     return this.spends.dryRun(request, hash);
+  }
+
+  /** Makes an administrator's change of this node durable together with its audit entry. */
+  record(write: StoreWrite, entry: AuditFact): Promise<void> {
+    return this.loop.run((batch) => {
+      batch.write(write);
+      batch.audit(entry.kind, entry.subject, entry.data);
+    });
   }
 
   peers(): readonly PeerStatus[] {

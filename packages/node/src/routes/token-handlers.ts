@@ -2,6 +2,7 @@ import type { TokenView } from "@cairn/client";
 import { CairnError, hashHexSchema, type NodeConfig, type TokenRow } from "@cairn/core";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
+import type { NodeFacade } from "../node-facade.ts";
 import { timeText, timeTextOrNull } from "../time-text.ts";
 import type { TokenBook } from "../token-book.ts";
 
@@ -10,14 +11,15 @@ const MOST_TOKENS = 256;
 
 /** Endpoints of API tokens. */
 export function tokenHandlers(
-  { store, clock }: Pick<ApiModules, "store" | "clock">,
+  { store, clock, node }: Pick<ApiModules, "store" | "clock"> & { readonly node: Pick<NodeFacade, "record"> },
   configured: NodeConfig["api"]["tokens"],
   book: Pick<TokenBook, "reread">,
 ): Pick<Handlers, "createToken" | "listTokens" | "revokeToken"> {
   const inForce = ({ revokedAt, expiresAt }: TokenRow): boolean =>
     revokedAt === null && (expiresAt === null || clock.now() < expiresAt);
-  const save = async (row: TokenRow): Promise<TokenView> => {
-    await store.commit([{ write: "token", row }]);
+  const save = async (row: TokenRow, kind: "token-created" | "token-revoked"): Promise<TokenView> => {
+    const data = { name: row.name, role: row.role, expiresAt: row.expiresAt };
+    await node.record({ write: "token", row }, { kind, subject: row.hash, data });
     book.reread();
     return viewOf(row);
   };
@@ -57,7 +59,7 @@ export function tokenHandlers(
           path: "expiresAt",
         });
       }
-      return save({ hash, name, role, createdAt: now, expiresAt, revokedAt: null });
+      return save({ hash, name, role, createdAt: now, expiresAt, revokedAt: null }, "token-created");
     },
 
     async listTokens() {
@@ -83,7 +85,9 @@ export function tokenHandlers(
     async revokeToken({ params }) {
       const row = (await store.tokens()).find(({ hash }) => hash === params.hash);
       if (row !== undefined) {
-        return row.revokedAt === null ? save({ ...row, revokedAt: clock.now() }) : viewOf(row);
+        return row.revokedAt === null
+          ? save({ ...row, revokedAt: clock.now() }, "token-revoked")
+          : viewOf(row);
       }
       if (configured.some(({ hash }) => hash === params.hash)) {
         throw new CairnError(
