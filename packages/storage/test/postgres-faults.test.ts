@@ -272,6 +272,34 @@ for (const fate of ["cut", "deafen"] as const) {
   }
 }
 
+test("a look at an ambiguous commit that is held up is made again, and not taken for an answer", async () => {
+  const statementMs = 400;
+  await withProxy({ statementMs }, async ({ store, proxy, place }) => {
+    await append(store, 0);
+    const intruder = await server.connect(place.database);
+    await intruder.query("begin");
+    let held: Promise<unknown> | null = null;
+    proxy.fate = (point): Fate => {
+      if (point !== "commit" || held !== null) return "pass";
+      // Behind the commit, and before the look.
+      held = intruder.query("select 1 from owner for update");
+      return "deafen";
+    };
+    const kept = append(store, 1);
+    for (;;) {
+      const waiting = await server.sql(place.database, "select 1 from pg_locks where not granted");
+      if (held !== null && waiting.length > 0) break;
+      await sleep(5);
+    }
+    await sleep(3 * statementMs);
+    await intruder.query("rollback");
+    await kept;
+    assert.equal(await auditLength(store), 2);
+    await append(store, 2);
+    await intruder.end();
+  });
+});
+
 test("while the server restarts, in the middle of transactions, commits and reads wait; all are kept, in order", async () => {
   await withPlace(async ({ open }) => {
     const store = await open();

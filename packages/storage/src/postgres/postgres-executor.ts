@@ -323,8 +323,19 @@ export class PostgresExecutor implements SqlExecutor {
     }
   }
 
-  /** A new session with the lock, in which `#commits` is what the database says. */
+  /** {@link #openSession}; whatever else went wrong with it is no answer to what became of a commit. */
   async #reconnect(until: number): Promise<Client> {
+    try {
+      return await this.#openSession(until);
+    } catch (cause) {
+      const { kind, error } =
+        cause instanceof Failed ? cause : postgresFailure(cause, this.#options.location);
+      throw new Failed({ kind: kind === "fatal" ? kind : "lost", error });
+    }
+  }
+
+  /** A new session with the lock, in which `#commits` is what the database says. */
+  async #openSession(until: number): Promise<Client> {
     const left = Math.max(0, until - this.#clock.monotonic());
     const { client, backend } = await openWriterSession(writerOptions(this.#options), left, this.#backend);
     try {
