@@ -1,13 +1,16 @@
 import {
   buildPsbt,
   type ChainSource,
+  type ChainTip,
   decodeAddress,
   deriveKey,
   encodePsbt,
+  type FeeEstimate,
   feeRatePerKvb,
   pickFeeRate,
   selectCoins,
   type WalletCoin,
+  type WalletView,
 } from "@cairn/bitcoin";
 import { checkIntent, type Intent } from "@cairn/consensus";
 import {
@@ -36,6 +39,13 @@ export interface SpendBuilderModules {
   readonly claims: SpendClaims;
 }
 
+/** What the chain says that a request could be paid with. */
+export interface Means {
+  readonly tip: ChainTip;
+  readonly view: WalletView;
+  readonly estimates: readonly FeeEstimate[];
+}
+
 /** Fee rate on networks that have no estimates, such as a fresh regtest. */
 const FALLBACK_RATE = feeRatePerKvb(2_000n);
 const RATE_CEILING = feeRatePerKvb(500_000n);
@@ -51,8 +61,8 @@ export class SpendBuilder {
     this.#modules = modules;
   }
 
-  /** @throws CairnError for everything that is wrong with the request, or with the wallet's means */
-  async intentFor(request: SpendRequest, signature: SignatureHex | null): Promise<Intent> {
+  /** The intent but for its PSBT. @throws CairnError for everything that is wrong with the request */
+  draft(request: SpendRequest, signature: SignatureHex | null): Intent {
     const { manifest, manifestHash, protocolVersions } = this.#options;
     const now = this.#modules.clock.now();
     if (request.expiry <= now) {
@@ -75,21 +85,35 @@ export class SpendBuilder {
       createdAt: now,
     };
     checkIntent(draft, intentContext(this.#options, this.#options, now));
-    return { ...draft, psbt: new Uint8Array(await this.#psbt(request)) };
+    return draft;
   }
 
-  async #psbt(request: SpendRequest): Promise<Uint8Array> {
-    const { chain, wallets, random, store } = this.#modules;
-    const { descriptor } = wallets.get(request.wallet);
-    const recipients = request.outputs.map(({ address, amountSats }) => ({
-      script: decodeAddress(address, request.network).script,
-      amountSats,
-    }));
+  /** Asks the chain what there is to pay with: it may take long, and many may ask at once. */
+  async means(request: SpendRequest): Promise<Means> {
+    const { chain, wallets } = this.#modules;
     const [tip, view, estimates] = await Promise.all([
       chain.tip(),
       wallets.view(request.wallet, 0),
       request.feeRateSatsPerKvb === null ? chain.feeEstimates() : [],
     ]);
+    return { tip, view, estimates };
+  }
+
+  /**
+   * Picks coins and builds the PSBT. Whoever does so next waits until this intent is stored, or it picks the same coins.
+   * @throws CairnError for everything that is wrong with the wallet's means
+   */
+  async complete(draft: Intent, means: Means): Promise<Intent> {
+    return { ...draft, psbt: new Uint8Array(await this.#psbt(draft.request.body, means)) };
+  }
+
+  async #psbt(request: SpendRequest, { tip, view, estimates }: Means): Promise<Uint8Array> {
+    const { wallets, random, store } = this.#modules;
+    const { descriptor } = wallets.get(request.wallet);
+    const recipients = request.outputs.map(({ address, amountSats }) => ({
+      script: decodeAddress(address, request.network).script,
+      amountSats,
+    }));
     const lineage = await findLineage(request, store);
     const taken = new Set(this.#modules.claims.coinsBeside(lineage));
     const wanted = new Set<string>();

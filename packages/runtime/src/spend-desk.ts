@@ -85,6 +85,8 @@ export class SpendDesk {
   readonly #restored = new Map<IntentHash, readonly VotingEffect[]>();
   /** Requests that are being turned into intents. */
   readonly #submitting = new Map<RequestHash, Promise<TransactionRow>>();
+  /** Requests that come at once pick their coins one after another. */
+  #picking: Promise<unknown> = Promise.resolve();
 
   constructor(options: SpendOptions, modules: SpendDeskModules) {
     this.#options = options;
@@ -291,6 +293,12 @@ export class SpendDesk {
   ): Promise<TransactionRow> {
     const known = await this.#modules.store.transactionOfRequest(hash);
     if (known !== null) return known;
-    return this.#intake.insert(await this.#builder.intentFor(request, signature), this.#options.me);
+    const draft = this.#builder.draft(request, signature);
+    const means = await this.#builder.means(request);
+    const picked = this.#picking.then(async () =>
+      this.#intake.insert(await this.#builder.complete(draft, means), this.#options.me),
+    );
+    this.#picking = picked.catch(() => {});
+    return picked;
   }
 }

@@ -201,3 +201,15 @@ test("requests at all nodes at once that want more than there is all end, and th
   assert.ok(paid.length > 0 && paid.length < signed.length, `${paid.length} of ${signed.length} were paid`);
   await allAgree(txids, paid);
 });
+
+test("requests that come to one node at once are paid each with coins of its own", {
+  timeout: 120_000,
+}, async () => {
+  const count = 8;
+  for (let coin = 0; coin < 3 * count; coin += 1) owner.fund(wallet, [0, 5 + (coin % 10)], 100_000n);
+  const txids = await Promise.all(
+    Array.from({ length: count }, () => owner.submit(1, owner.spendRequest(wallet, pays(60_000n)))),
+  );
+  assert.equal(new Set(txids).size, count);
+  await Promise.all(txids.map((txid) => owner.published(txid, 90_000)));
+});
