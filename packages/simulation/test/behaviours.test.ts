@@ -10,19 +10,21 @@ import { node, payment, quietScenario } from "./quiet-scenario.ts";
 for (const behaviour of behaviourNames) {
   test(`${behaviour}: the node lies, the others pay, and no invariant breaks`, async () => {
     let lies = 0;
-    for (let seed = 1; seed <= 4 && lies === 0; seed += 1) {
+    // Who signs with whom follows from the cluster's id: not every node has its turn at everything.
+    for (let seed = 1; seed <= 5 && lies === 0; seed += 1) {
+      const liar = node(((seed + 3) % 5) + 1);
       const scenario = quietScenario(
         [
           { at: 0, op: "lie", behaviour },
           payment(3_000, 1),
-          payment(4_000, 2, { node: node(5), recipient: 1 }),
+          payment(4_000, 2, { node: liar, recipient: 1 }),
           payment(26_000, 3, { wallet: 1, node: node(2) }),
-          payment(27_000, 4, { wallet: 1, node: node(5), recipient: 2 }),
+          payment(27_000, 4, { wallet: 1, node: liar, recipient: 2 }),
           { at: 28_000, op: "mine", blocks: 1 },
           payment(36_000, 5, { wallet: 1, node: node(3), recipient: 2 }),
           payment(37_000, 6, { wallet: 1, node: node(4), recipient: 1 }),
         ],
-        { seed, hostile: node(5), healAt: 40_000 },
+        { seed, hostile: liar, healAt: 40_000 },
       );
       const outcome = await simulate(scenario);
       assert.equal(outcome.complaint, null);
