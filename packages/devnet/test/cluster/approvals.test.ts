@@ -162,7 +162,8 @@ test("no node counts an approval that is altered, of a stranger, or of what a re
   await everywhere(txid, waitsWith(0));
   await approve(1, request, "ann");
   await everywhere(txid, waitsWith(1));
-  const replacement = await send(2, "--replaces", request);
+  // Another fee: the same transaction again would have the same id.
+  const replacement = await send(2, "--replaces", request, "--fee-rate", "7");
   await approve(3, request, "bob");
   await everywhere(replacement.txid, waitsWith(0));
 });
