@@ -1,10 +1,12 @@
 import { TokenBucket } from "./token-bucket.ts";
 
 export interface ConnectionGateOptions {
-  /** Connections that have not completed HELLO, in all. */
-  readonly maxPending: number;
-  /** The same for one remote address. */
+  /** Connections of strangers that have not completed HELLO, of all their addresses together. */
+  readonly maxPendingStrangers: number;
+  /** Connections that have not completed HELLO, of one remote address. */
   readonly maxPendingPerAddress: number;
+  /** New connections of strangers a second, of all their addresses together; bursts to twice that. */
+  readonly strangersPerSecond: number;
   /** New connections a second from one remote address; bursts to twice that. */
   readonly attemptsPerSecond: number;
 }
@@ -16,38 +18,45 @@ interface Visitor {
   pending: number;
 }
 
-/** Bounds what strangers can make a node do before they have proved who they are: handshakes cost signatures. */
+/**
+ * Bounds what strangers can make a node do before they have proved who they are: handshakes cost signatures. Strangers share what all of
+ * them may have; each address where a member may be has a share of its own, which no crowd elsewhere can use up.
+ */
 export class ConnectionGate {
   readonly #options: ConnectionGateOptions;
   readonly #visitors = new Map<string, Visitor>();
-  #pending = 0;
+  readonly #strangers: Visitor;
 
-  constructor(options: ConnectionGateOptions) {
+  /** @param now monotonic milliseconds */
+  constructor(options: ConnectionGateOptions, now: number) {
     this.#options = options;
+    this.#strangers = newVisitor(options.strangersPerSecond, now);
   }
 
   /**
    * Asks to begin a handshake.
+   * @param expected whether a member may be at this address
    * @param now monotonic milliseconds
    * @returns what to call, once, when the handshake has ended either way; null when the connection must be dropped
    */
-  enter(address: string, now: number): (() => void) | null {
-    const { maxPending, maxPendingPerAddress, attemptsPerSecond } = this.#options;
-    const visitor = this.#visitors.get(address) ?? {
-      attempts: new TokenBucket({ perSecond: attemptsPerSecond, burst: 2 * attemptsPerSecond }, now),
-      pending: 0,
-    };
+  enter(address: string, expected: boolean, now: number): (() => void) | null {
+    const { maxPendingStrangers, maxPendingPerAddress, attemptsPerSecond } = this.#options;
+    const crowd = expected ? null : this.#strangers;
+    if (crowd !== null && crowd.pending >= maxPendingStrangers) return null;
+    const visitor = this.#visitors.get(address) ?? newVisitor(attemptsPerSecond, now);
     this.#remember(address, visitor);
-    if (this.#pending >= maxPending || visitor.pending >= maxPendingPerAddress) return null;
+    if (visitor.pending >= maxPendingPerAddress) return null;
+    // The address first: who knocks too often must not use up what all strangers share.
     if (!visitor.attempts.tryTake(now)) return null;
-    this.#pending++;
+    if (crowd !== null && !crowd.attempts.tryTake(now)) return null;
     visitor.pending++;
+    if (crowd !== null) crowd.pending++;
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      this.#pending--;
       visitor.pending--;
+      if (crowd !== null) crowd.pending--;
     };
   }
 
@@ -61,4 +70,8 @@ export class ConnectionGate {
       return;
     }
   }
+}
+
+function newVisitor(perSecond: number, now: number): Visitor {
+  return { attempts: new TokenBucket({ perSecond, burst: 2 * perSecond }, now), pending: 0 };
 }

@@ -1,9 +1,9 @@
 import { constants } from "node:crypto";
-import type { Server, Socket } from "node:net";
+import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import {
   connect,
   createSecureContext,
-  createServer,
+  createServer as createTlsServer,
   type SecureContext,
   type SecureContextOptions,
   type TLSSocket,
@@ -37,6 +37,7 @@ import { ConnectionGate } from "./connection-gate.ts";
 import { FrameSocket, frameTypes, socketError } from "./frame-socket.ts";
 import { channelBinding, greetDialer, greetListener, type Handshake, refusalIn } from "./hand-shake.ts";
 import type { Hello } from "./hello.ts";
+import { MemberAddresses } from "./member-addresses.ts";
 import { createTransportMetrics, type TransportMetrics } from "./metrics.ts";
 import { parsePeerAddress } from "./peer-address.ts";
 import { RateLimiter, type RateLimits } from "./rate-limiter.ts";
@@ -78,10 +79,11 @@ export interface TcpLimits {
   readonly headStartMs: number;
   /** Bytes that may wait to be written to one peer; 16 MiB. */
   readonly maxQueueBytes: number;
-  /** Connections without HELLO, in all and for one remote address; 64 and 16. */
-  readonly maxPending: number;
+  /** Connections without HELLO, of all strangers and of one remote address; 64 and 16. */
+  readonly maxPendingStrangers: number;
   readonly maxPendingPerAddress: number;
-  /** New connections a second from one remote address; 20. */
+  /** New connections a second, of all strangers and of one remote address; 50 and 20. */
+  readonly strangersPerSecond: number;
   readonly attemptsPerSecond: number;
   /** What one peer may send; 5,000 frames and 64 MiB a second. */
   readonly rate: RateLimits;
@@ -95,8 +97,9 @@ const DEFAULT_LIMITS: TcpLimits = {
   reconnectMaxMs: 15_000,
   headStartMs: 300,
   maxQueueBytes: 16 * 1024 * 1024,
-  maxPending: 64,
+  maxPendingStrangers: 64,
   maxPendingPerAddress: 16,
+  strangersPerSecond: 50,
   attemptsPerSecond: 20,
   rate: { framesPerSecond: 5000, bytesPerSecond: 64 * 1024 * 1024 },
 };
@@ -168,6 +171,7 @@ class NodeTcpTransport implements TcpTransport {
   readonly #limits: TcpLimits;
   readonly #metrics: TransportMetrics;
   readonly #gate: ConnectionGate;
+  readonly #memberAddresses = new MemberAddresses();
   readonly #boot: Nonce;
   readonly #peers = new Map<NodeIndex, Peer>();
   /** Every socket that is open, for {@link close}. */
@@ -177,7 +181,9 @@ class NodeTcpTransport implements TcpTransport {
   #manifest: Manifest;
   #credentials: TcpCredentials;
   #context: SecureContext;
-  #server: TlsServer | null = null;
+  #server: Server | null = null;
+  /** Does not listen: it gets the connections that passed the gate. */
+  #tls: TlsServer | null = null;
   #handler: TransportHandler | null = null;
   #refused: ReadonlySet<NodeIndex> = new Set();
   #closing: Promise<void> | null = null;
@@ -187,7 +193,7 @@ class NodeTcpTransport implements TcpTransport {
     this.#modules = modules;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#metrics = modules.metrics ?? createTransportMetrics(null);
-    this.#gate = new ConnectionGate(this.#limits);
+    this.#gate = new ConnectionGate(this.#limits, modules.clock.monotonic());
     this.#boot = toHex(modules.random.bytes(32)) as Nonce;
     this.#manifest = options.manifest;
     this.#credentials = options.credentials;
@@ -200,16 +206,17 @@ class NodeTcpTransport implements TcpTransport {
     if (this.#closing !== null) throw closedError();
     if (this.#handler !== null) throw new CairnError("wrong-state", "the transport has started already");
     this.#handler = handler;
-    const server = createServer({
+    const tls = createTlsServer({
       ...this.#secureOptions(),
       requestCert: true,
       rejectUnauthorized: true,
       handshakeTimeout: this.#limits.handshakeTimeoutMs,
     });
+    this.#tls = tls;
+    tls.on("secureConnection", (socket) => void this.#accept(socket));
+    tls.on("tlsClientError", (cause: Error) => this.#failed(socketError(cause)));
+    const server = createTcpServer((socket) => this.#knock(socket, tls));
     this.#server = server;
-    server.on("connection", (socket: Socket) => this.#knock(socket));
-    server.on("secureConnection", (socket) => void this.#accept(socket));
-    server.on("tlsClientError", (cause: Error) => this.#failed(socketError(cause)));
     await listen(server, this.#options.listen);
     server.on("error", (cause) => this.#report(cause));
     for (const peer of this.#peers.values()) this.#dialLater(peer);
@@ -267,7 +274,7 @@ class NodeTcpTransport implements TcpTransport {
       throw error;
     }
     this.#context = createSecureContext(this.#secureOptions());
-    this.#server?.setSecureContext(this.#secureOptions());
+    this.#tls?.setSecureContext(this.#secureOptions());
     this.#recheck();
   }
 
@@ -336,6 +343,7 @@ class NodeTcpTransport implements TcpTransport {
   }
 
   #followManifest(): void {
+    this.#memberAddresses.follow(this.#manifest.members);
     const members = new Set(this.#manifest.members.map(({ index }) => index));
     for (const peer of this.#peers.values()) {
       if (members.has(peer.index)) continue;
@@ -374,11 +382,12 @@ class NodeTcpTransport implements TcpTransport {
     };
   }
 
-  /** A stranger has connected: bounds first, TLS after. */
-  #knock(socket: Socket): void {
+  /** Somebody has connected: bounds first, TLS after. */
+  #knock(socket: Socket, tls: TlsServer): void {
     const address = socket.remoteAddress ?? "";
     const { clock } = this.#modules;
-    const leave = this.#closing === null ? this.#gate.enter(address, clock.monotonic()) : null;
+    const expected = this.#memberAddresses.has(address, this.#refused);
+    const leave = this.#closing === null ? this.#gate.enter(address, expected, clock.monotonic()) : null;
     if (leave === null) {
       this.#metrics.connectionFailures.inc({ code: "rate-limited" });
       socket.destroy();
@@ -394,6 +403,7 @@ class NodeTcpTransport implements TcpTransport {
     this.#pending.set(name, done);
     this.#track(socket);
     socket.once("close", done);
+    tls.emit("connection", socket);
   }
 
   #track(socket: Socket): void {
@@ -402,7 +412,8 @@ class NodeTcpTransport implements TcpTransport {
   }
 
   async #accept(socket: TLSSocket): Promise<void> {
-    const name = `${socket.remoteAddress ?? ""} ${socket.remotePort}`;
+    const address = socket.remoteAddress ?? "";
+    const name = `${address} ${socket.remotePort}`;
     this.#track(socket);
     const frames = this.#frames(socket);
     try {
@@ -418,6 +429,7 @@ class NodeTcpTransport implements TcpTransport {
       );
       this.#whenComplete(peer, index, handshake.hello);
       this.#metrics.connections.inc({ direction: "in" });
+      this.#memberAddresses.met(index, address);
       this.#adopt(peer, this.#link(frames, index, handshake, certificate, notAfter), handshake);
     } catch (error) {
       this.#refuse(frames, error);
@@ -496,6 +508,9 @@ class NodeTcpTransport implements TcpTransport {
       },
     });
     this.#track(socket);
+    socket.on("lookup", (_: unknown, address?: string) =>
+      this.#memberAddresses.resolved(peer.index, address ?? ""),
+    );
     const frames = this.#frames(socket);
     const deadline = clock.after(this.#limits.handshakeTimeoutMs, () =>
       frames.destroy(new CairnError("timeout", `node ${peer.index} did not complete the handshake in time`)),
@@ -508,6 +523,7 @@ class NodeTcpTransport implements TcpTransport {
         }),
         frames.ended.then((error) => Promise.reject(error)),
       ]);
+      const address = socket.remoteAddress ?? "";
       const certificate = socket.getPeerX509Certificate()?.raw ?? new Uint8Array();
       const { notAfter } = this.#verify(certificate, peer.index);
       const { me } = this.#options;
@@ -520,6 +536,7 @@ class NodeTcpTransport implements TcpTransport {
       );
       this.#whenComplete(peer, me, handshake.hello);
       this.#metrics.connections.inc({ direction: "out" });
+      this.#memberAddresses.met(peer.index, address);
       this.#adopt(peer, this.#link(frames, me, handshake, certificate, notAfter), handshake);
     } catch (error) {
       frames.close(

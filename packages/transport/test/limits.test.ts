@@ -28,25 +28,58 @@ test("a peer within its limits never waits", () => {
   for (let n = 0; n < 100; n++) assert.equal(limiter.frame(100, n * 100), 0);
 });
 
-test("handshakes under way are bounded in all and for each address, and leaving makes room once", () => {
-  const gate = new ConnectionGate({ maxPending: 3, maxPendingPerAddress: 2, attemptsPerSecond: 100 });
-  const first = gate.enter("a", 0);
-  assert.ok(first && gate.enter("a", 0));
-  assert.equal(gate.enter("a", 0), null);
-  assert.ok(gate.enter("b", 0));
-  assert.equal(gate.enter("c", 0), null);
+const limits = {
+  maxPendingStrangers: 3,
+  maxPendingPerAddress: 2,
+  strangersPerSecond: 100,
+  attemptsPerSecond: 100,
+};
+
+test("handshakes under way are bounded for all strangers and for each address, and leaving makes room once", () => {
+  const gate = new ConnectionGate(limits, 0);
+  const first = gate.enter("a", false, 0);
+  assert.ok(first && gate.enter("a", false, 0));
+  assert.equal(gate.enter("a", false, 0), null);
+  assert.ok(gate.enter("b", false, 0));
+  assert.equal(gate.enter("c", false, 0), null);
   first();
   first();
-  assert.ok(gate.enter("c", 0));
-  assert.equal(gate.enter("d", 0), null);
+  assert.ok(gate.enter("c", false, 0));
+  assert.equal(gate.enter("d", false, 0), null);
 });
 
-test("an address that knocks too often is dropped until it has waited", () => {
-  const gate = new ConnectionGate({ maxPending: 100, maxPendingPerAddress: 100, attemptsPerSecond: 1 });
-  for (let n = 0; n < 2; n++) gate.enter("a", 0)?.();
-  assert.equal(gate.enter("a", 0), null);
-  assert.ok(gate.enter("b", 0));
-  assert.ok(gate.enter("a", 1000));
+test("an address that knocks too often is dropped until it has waited, and takes nothing from others", () => {
+  const gate = new ConnectionGate({ ...limits, strangersPerSecond: 2, attemptsPerSecond: 1 }, 0);
+  for (let n = 0; n < 2; n++) gate.enter("a", false, 0)?.();
+  for (let n = 0; n < 100; n++) assert.equal(gate.enter("a", false, 0), null);
+  assert.ok(gate.enter("b", false, 0));
+  assert.ok(gate.enter("a", false, 1000));
+});
+
+test("however many addresses strangers come from, their handshakes a second are bounded", () => {
+  const gate = new ConnectionGate({ ...limits, strangersPerSecond: 10, attemptsPerSecond: 5 }, 0);
+  let began = 0;
+  for (let now = 0; now < 10_000; now += 10) {
+    for (let n = 0; n < 40; n++) {
+      const leave = gate.enter(`${now % 2000} ${n}`, false, now);
+      if (leave !== null) began++;
+      leave?.();
+    }
+  }
+  assert.ok(began >= 10 * 10 && began <= 10 * 10 + 20, `${began} handshakes in 10 s`);
+});
+
+test("a crowd that has used up what strangers may have takes nothing from where members are, nor they from it", () => {
+  const gate = new ConnectionGate({ ...limits, strangersPerSecond: 2, attemptsPerSecond: 1 }, 0);
+  for (let n = 0; n < 3; n++) assert.ok(gate.enter(`stranger ${n}`, false, 0));
+  assert.equal(gate.enter("stranger 3", false, 0), null);
+  const entered = [gate.enter("member", true, 0), gate.enter("member", true, 0)];
+  assert.ok(entered.every((leave) => leave !== null));
+  assert.equal(gate.enter("member", true, 0), null, "its own share is bounded");
+  for (const leave of entered) leave?.();
+  assert.equal(gate.enter("member", true, 0), null, "a second of two attempts");
+  assert.ok(gate.enter("other member", true, 0));
+  assert.equal(gate.enter("stranger 4", false, 5000), null, "members that leave make no room for strangers");
 });
 
 test("delays grow to the ceiling and are spread over its upper half", () => {

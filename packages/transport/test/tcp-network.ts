@@ -8,7 +8,12 @@ import {
 } from "@cairn/core";
 import { type FreeEndpoint, freeEndpoints } from "@cairn/core/test-support";
 import { type Authority, createAuthority, issueNodeCertificate } from "@cairn/pki";
-import { createTcpTransport, type TcpLimits, type TcpTransport } from "../src/index.ts";
+import {
+  createTcpTransport,
+  type TcpLimits,
+  type TcpTransport,
+  type TransportMetrics,
+} from "../src/index.ts";
 import { nodeOf, type TestCluster, testCluster } from "./test-cluster.ts";
 import type { TransportNetwork } from "./transport-contract.ts";
 
@@ -19,6 +24,7 @@ export interface TcpSelf {
   readonly certificate?: Uint8Array;
   readonly signer?: Ed25519Signer;
   readonly manifest?: Manifest;
+  readonly metrics?: TransportMetrics;
   readonly report?: (cause: unknown) => void;
 }
 
@@ -27,6 +33,7 @@ const QUICK: Partial<TcpLimits> = {
   reconnectMaxMs: 200,
   headStartMs: 50,
   attemptsPerSecond: 500,
+  strangersPerSecond: 500,
 };
 
 /** Five members on loopback ports, each with a certificate of one authority. */
@@ -97,6 +104,7 @@ export class TcpNetwork implements TransportNetwork {
         clock: systemClock,
         random: systemRandom,
         signer: self.signer ?? nodeOf(this.cluster, node).signer,
+        ...(self.metrics === undefined ? {} : { metrics: self.metrics }),
         ...(self.report === undefined ? {} : { report: self.report }),
       },
     );

@@ -21,6 +21,7 @@ import {
 import { FrameSocket, frameTypes, type TypedFrame } from "../src/frame-socket.ts";
 import { channelBinding } from "../src/hand-shake.ts";
 import { decodeRefusal, encodeHello, type Hello, openHello } from "../src/hello.ts";
+import { createTransportMetrics } from "../src/metrics.ts";
 import { eventually } from "./eventually.ts";
 import { TcpNetwork } from "./tcp-network.ts";
 import { nodeOf } from "./test-cluster.ts";
@@ -43,13 +44,37 @@ async function withNetwork(run: (network: TcpNetwork) => Promise<void>): Promise
 async function knock(
   network: TcpNetwork,
   node: NodeIndex,
+  localAddress?: string,
 ): Promise<{ socket: Socket; closed: Promise<void> }> {
-  const socket = connectTcp(network.place(node));
+  const socket = connectTcp({
+    ...network.place(node),
+    ...(localAddress === undefined ? {} : { localAddress }),
+  });
   socket.on("error", () => {});
   socket.resume();
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   await new Promise<void>((resolve) => socket.once("connect", () => resolve()));
   return { socket, closed };
+}
+
+/** Strangers, each from an address of its own, that begin TLS and stay for as long as they may. */
+async function crowd(
+  network: TcpNetwork,
+  node: NodeIndex,
+  size: number,
+): Promise<{ left: () => number; leave: () => void }> {
+  const come = Array.from({ length: size }, async (_, at) => {
+    const { socket } = await knock(network, node, `127.66.0.${1 + at}`);
+    socket.write(Uint8Array.of(0x16, 0x03, 0x01));
+    return socket;
+  });
+  const sockets = await Promise.all(come);
+  return {
+    left: () => sockets.filter(({ destroyed }) => !destroyed).length,
+    leave: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
 /** A TLS connection to a node with a chosen certificate, or none. */
@@ -138,7 +163,9 @@ test("a stalled handshake is cut off and blocks nobody", () =>
 test("strangers beyond the limits are dropped, and members still come in", () =>
   withNetwork(async (network) => {
     const b = new Listener(
-      network.tcp(two, { limits: { handshakeTimeoutMs: 1000, maxPendingPerAddress: 4, maxPending: 8 } }),
+      network.tcp(two, {
+        limits: { handshakeTimeoutMs: 1000, maxPendingPerAddress: 4, maxPendingStrangers: 8 },
+      }),
     );
     await b.transport.start(b);
     const strangers = await Promise.all(Array.from({ length: 12 }, () => knock(network, two)));
@@ -150,6 +177,57 @@ test("strangers beyond the limits are dropped, and members still come in", () =>
     const a = await begin(network, one);
     await eventually(() => assert.deepEqual([a.up(), b.up()], [1, 1]));
     for (const { socket } of strangers) socket.destroy();
+  }));
+
+test("a crowd of strangers from many addresses is dropped before TLS, and ends and shuts out no member", () =>
+  withNetwork(async (network) => {
+    const failures: Record<string, number> = {};
+    const metrics = createTransportMetrics({
+      counter: (name) => ({
+        inc: ({ code }) => {
+          if (name === "p2p_connection_failures") failures[code ?? ""] = (failures[code ?? ""] ?? 0) + 1;
+        },
+      }),
+    });
+    // Node 2 dials nobody, so that members come to it.
+    const manifest = structuredClone(network.cluster.manifest);
+    for (const member of manifest.members) member.addresses = [];
+    const limits = { maxPendingStrangers: 4, handshakeTimeoutMs: 60_000 };
+    const b = new Listener(network.tcp(two, { manifest, limits, metrics }));
+    await b.transport.start(b);
+    const a = await begin(network, one);
+    await eventually(() => assert.deepEqual([a.up(), b.up()], [1, 1]));
+
+    const { left, leave } = await crowd(network, two, 40);
+    await eventually(() => assert.equal(left(), 4));
+    assert.deepEqual(failures, { "rate-limited": 36 });
+    await a.transport.send(two, Buffer.from("still here"));
+    await eventually(() => assert.deepEqual(b.texts(), ["still here"]));
+    assert.equal(b.changes.length, 1);
+
+    await a.transport.close();
+    const again = await begin(network, one);
+    await eventually(() => assert.deepEqual([again.up(), b.up()], [1, 1]));
+    assert.equal(left(), 4);
+    leave();
+  }));
+
+test("a member that was never met comes in past a crowd from where the manifest's name for it leads", () =>
+  withNetwork(async (network) => {
+    const manifest = structuredClone(network.cluster.manifest);
+    for (const { index, addresses } of manifest.members) {
+      addresses.splice(0, addresses.length, ...(index === one ? ["tcp://localhost:1"] : []));
+    }
+    const limits = { maxPendingStrangers: 4, handshakeTimeoutMs: 60_000 };
+    const b = new Listener(network.tcp(two, { manifest, limits }));
+    await b.transport.start(b);
+    await eventually(() => assert.equal(b.status(one)?.lastError, "peer-unreachable"));
+    const { left, leave } = await crowd(network, two, 8);
+    await eventually(() => assert.equal(left(), 4));
+    const a = await begin(network, one);
+    await eventually(() => assert.deepEqual([a.up(), b.up()], [1, 1]));
+    assert.equal(left(), 4);
+    leave();
   }));
 
 test("a client without a certificate, or with one of another authority, never comes up", () =>
