@@ -22,9 +22,9 @@ ready:
 build: ready ## build the native parts: engine, reduced engine (tests), script checks
 	@sh scripts/build-native.sh
 
-demo: build ## a five-node wallet on this machine: keys, deposit, payment, confirmation (ONCE=1: end afterwards; STORAGE=postgres)
-	@$(if $(STORAGE),sh scripts/services.sh --quiet)
-	@$(NODE) packages/devnet/src/main.ts demo $(if $(ONCE),--once) $(if $(STORAGE),--storage $(STORAGE))
+demo: build ## a five-node wallet on this machine: keys, deposit, payment, confirmation (ONCE=1: end afterwards; STORAGE=postgres COORDINATION=etcd)
+	@$(if $(STORAGE)$(COORDINATION),sh scripts/services.sh --quiet)
+	@$(NODE) packages/devnet/src/main.ts demo $(if $(ONCE),--once) $(if $(STORAGE),--storage $(STORAGE)) $(if $(COORDINATION),--coordination $(COORDINATION))
 
 test: build ## the fast tests (minutes)
 	@sh scripts/services.sh --quiet

@@ -1,10 +1,16 @@
 import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KeyView, TransactionDetail } from "@cairn/client";
-import type { KeyId, Txid } from "@cairn/core";
+import { type KeyId, systemClock, systemRandom, type Txid } from "@cairn/core";
+import { openEtcdCoordination } from "@cairn/storage/etcd";
 import { z } from "zod";
 import { checkPayment } from "./cluster/check-payment.ts";
-import { type Cluster, type ClusterStorage, startCluster } from "./cluster/cluster.ts";
+import {
+  type Cluster,
+  type ClusterCoordination,
+  type ClusterStorage,
+  startCluster,
+} from "./cluster/cluster.ts";
 import { ClusterOwner, type OwnedWallet, type Recipient, unpaidEnds } from "./cluster/cluster-owner.ts";
 import type { EngineLevel } from "./cluster/node-process.ts";
 import { until } from "./cluster/until.ts";
@@ -21,6 +27,8 @@ export interface DemoOptions {
   readonly signal: AbortSignal;
   /** Where nodes keep their state; default `sqlite`. */
   readonly storage?: ClusterStorage;
+  /** Where nodes show the cluster; default `none`. */
+  readonly coordination?: ClusterCoordination;
   /** Default `full`; `reduced` is for tests. */
   readonly level?: EngineLevel;
 }
@@ -61,6 +69,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
         nodes: TOTAL,
         settings,
         storage: options.storage ?? "sqlite",
+        coordination: options.coordination ?? "none",
       }),
     ({ files }) => `manifest ${files.fingerprint}`,
   );
@@ -139,6 +148,14 @@ class Demo {
       await Promise.all([this.#cluster.start(4), this.#cluster.start(5)]);
       await this.#cluster.meshed();
     });
+    const { etcd } = this.#cluster;
+    if (etcd !== null) {
+      await this.#progress.step(
+        "read the cluster in etcd",
+        () => this.#shown(etcd.endpoints),
+        (text) => text,
+      );
+    }
     if (!refused) throw new Error("three nodes signed; four must agree");
     return { transactions: this.#recount(), refusedWithTwoNodesDown: refused, nodes };
   }
@@ -174,6 +191,30 @@ class Demo {
     while (!signal.aborted) {
       await sleep(BLOCK_MS, undefined, { signal }).catch(() => {});
       if (!signal.aborted) chain.faucet.mine(1);
+    }
+  }
+
+  /** Waits until the nodes show themselves and all payments to whoever reads etcd. */
+  async #shown(endpoints: readonly string[]): Promise<string> {
+    const prefix = `/cairn/${this.#cluster.manifest.cluster}`;
+    const modules = { clock: systemClock, random: systemRandom, report: () => {} };
+    const view = openEtcdCoordination(
+      { endpoints, prefix, timeoutMs: 5_000, termMs: 5_000, tls: null, user: null },
+      modules,
+    );
+    try {
+      return await until(
+        async () => {
+          const peers = await view.list("/peers/");
+          const states = await Promise.all(this.#paid.map(({ txid }) => view.get(`/tx/${txid}/state`)));
+          const confirmed = states.filter((entry) => entry?.value === "confirmed").length;
+          if (peers.length < TOTAL || confirmed < states.length) return null;
+          return `${peers.length} nodes up, ${confirmed} payments confirmed, under ${prefix}/shared`;
+        },
+        { timeoutMs: MINUTE_MS, describe: () => "etcd does not show all nodes and payments", everyMs: 500 },
+      );
+    } finally {
+      await view.close();
     }
   }
 

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { type ClusterStorage, clusterStorages } from "./cluster/cluster.ts";
-import { runDemo } from "./demo.ts";
+import { clusterCoordinations, clusterStorages } from "./cluster/cluster.ts";
+import { type DemoOptions, runDemo } from "./demo.ts";
 
 const USAGE = `node packages/devnet/src/main.ts demo [--once]
 
@@ -9,6 +9,7 @@ const USAGE = `node packages/devnet/src/main.ts demo [--once]
     --once      end after the last step; exit 0 only if all payments are confirmed
     --report F  where the report goes (default demo.json)
     --storage S where nodes keep their state: sqlite (default), or postgres: one server, a database for each
+    --coordination C  where nodes show the cluster: none (default), or etcd: three members
 `;
 
 const { values, positionals } = parseArgs({
@@ -17,26 +18,29 @@ const { values, positionals } = parseArgs({
     once: { type: "boolean", default: false },
     report: { type: "string", default: "demo.json" },
     storage: { type: "string", default: "sqlite" },
+    coordination: { type: "string", default: "none" },
     help: { type: "boolean", default: false },
   },
 });
 const [command, ...others] = positionals;
 const storage = clusterStorages.find((name) => name === values.storage);
+const coordination = clusterCoordinations.find((name) => name === values.coordination);
 if (values.help) process.stdout.write(USAGE);
-else if (command === "demo" && others.length === 0 && storage !== undefined) await demo(storage);
-else {
+else if (command === "demo" && others.length === 0 && storage !== undefined && coordination !== undefined) {
+  await demo({ storage, coordination });
+} else {
   process.stderr.write(USAGE);
   process.exitCode = 2;
 }
 
-async function demo(storage: ClusterStorage): Promise<void> {
+async function demo(servers: Pick<DemoOptions, "storage" | "coordination">): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   try {
     await runDemo({
       once: values.once,
       report: resolve(values.report),
-      storage,
+      ...servers,
       out: process.stdout,
       signal: stop.signal,
     });

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type InitialisedCluster, initCluster, type NodeSettings } from "@cairn/cli";
+import { type InitialisedCluster, initCluster, mergeSettings, type NodeSettings } from "@cairn/cli";
 import { CairnClient } from "@cairn/client";
 import {
   Ed25519Signer,
@@ -16,13 +16,16 @@ import {
 } from "@cairn/core";
 import { freeEndpoints } from "@cairn/core/test-support";
 import { writeKeyFile } from "@cairn/pki";
-import { PostgresServer } from "@cairn/storage/test-support";
+import { EtcdCluster, PostgresServer } from "@cairn/storage/test-support";
 import { createDevnetChain, type DevnetChain } from "../chain/create-devnet-chain.ts";
 import { type EngineLevel, type LogLine, NodeProcess } from "./node-process.ts";
 import { until } from "./until.ts";
 
 export const clusterStorages = ["sqlite", "postgres"] as const;
 export type ClusterStorage = (typeof clusterStorages)[number];
+
+export const clusterCoordinations = ["none", "etcd"] as const;
+export type ClusterCoordination = (typeof clusterCoordinations)[number];
 
 export interface ClusterOptions {
   readonly level: EngineLevel;
@@ -37,6 +40,8 @@ export interface ClusterOptions {
   readonly policy?: PolicyLimits;
   /** Where nodes keep their state; `postgres` starts one server with a database for each. Default `sqlite`. */
   readonly storage?: ClusterStorage;
+  /** Where the cluster is shown; `etcd` starts three members. Default `none`. */
+  readonly coordination?: ClusterCoordination;
   /** Hears every line that a node logs. */
   readonly log?: (node: NodeIndex, line: LogLine) => void;
 }
@@ -79,6 +84,7 @@ export class Cluster {
   readonly requester: Ed25519Signer;
   /** The server of the nodes' databases, or null. */
   readonly postgres: PostgresServer | null;
+  readonly etcd: EtcdCluster | null;
   readonly #level: EngineLevel;
   readonly #members: readonly Member[];
   readonly #temporary: string | null;
@@ -91,6 +97,7 @@ export class Cluster {
     readonly operator: Ed25519Signer;
     readonly requester: Ed25519Signer;
     readonly postgres: PostgresServer | null;
+    readonly etcd: EtcdCluster | null;
     readonly level: EngineLevel;
     readonly temporary: string | null;
     readonly log: ClusterOptions["log"];
@@ -100,6 +107,7 @@ export class Cluster {
     this.operator = parts.operator;
     this.requester = parts.requester;
     this.postgres = parts.postgres;
+    this.etcd = parts.etcd;
     this.#level = parts.level;
     this.#temporary = parts.temporary;
     this.#log = parts.log;
@@ -207,6 +215,7 @@ export class Cluster {
     );
     await this.chain.close();
     await this.postgres?.remove();
+    await this.etcd?.remove();
     if (this.#temporary !== null) await rm(this.#temporary, { recursive: true, force: true });
   }
 
@@ -233,6 +242,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const dir = options.dir ?? join(temporary ?? "", "cluster");
   let chain: DevnetChain | null = null;
   let postgres: PostgresServer | null = null;
+  let etcd: EtcdCluster | null = null;
   let cluster: Cluster | null = null;
   try {
     chain = await createDevnetChain(
@@ -241,6 +251,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     );
     if (options.storage === "postgres") postgres = await createDatabases(total);
     const server = postgres;
+    if (options.coordination === "etcd") etcd = await EtcdCluster.start(3);
+    const shown: NodeSettings =
+      etcd === null ? {} : { coordination: { type: "etcd", endpoints: etcd.endpoints } };
     const places = await freeEndpoints(2 * total);
     const files = await initCluster({
       dir,
@@ -254,7 +267,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.policy === undefined ? {} : { policy: options.policy }),
-      ...(options.settings === undefined ? {} : { settings: options.settings }),
+      settings: mergeSettings(options.settings ?? {}, shown),
     });
     if (postgres !== null) {
       for (const { dir } of files.nodes)
@@ -268,6 +281,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       operator: Ed25519Signer.fromPem(await readFile(operatorKey)),
       requester: Ed25519Signer.fromPem(await readFile(files.requesterKey)),
       postgres,
+      etcd,
       level: options.level,
       temporary,
       log: options.log,
@@ -281,6 +295,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     else {
       await chain?.close();
       await postgres?.remove();
+      await etcd?.remove();
       if (temporary !== null) await rm(temporary, { recursive: true, force: true });
     }
     throw error;

@@ -19,7 +19,7 @@ describe("the wallet's own Esplora client", () => {
     const endpoints = devnet.endpoints.map(({ url }) => url);
     const source = connectEsplora({ endpoints, network: "regtest" }, { clock: systemClock });
     assert.deepEqual(await source.tip(), { height: 105, hash: devnet.chain.tip.hash });
-    assert.deepEqual(await source.scriptActivity(carol.script), { used: false, utxos: [] });
+    assert.deepEqual(await source.scriptActivity(carol.script), { used: false, utxos: [], settled: 0 });
 
     const txid = devnet.faucet.pay(carol.address, 200_000n);
     devnet.faucet.mine(1);
