@@ -36,7 +36,7 @@ for (const fault of faults) {
           });
           return struck;
         });
-        assert.ok(commits > 8, `a spend takes more commits than ${commits}`);
+        assert.ok(commits > 5, `a spend takes more commits than ${commits}`);
       } finally {
         await scene.close();
       }
