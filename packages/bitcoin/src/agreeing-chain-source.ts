@@ -33,7 +33,7 @@ interface Member {
  * |---|---|
  * | tip | the highest block that a majority has reached |
  * | hash at a height | a majority's; no majority is an error, to be asked again |
- * | script | used if any says so (an address is never offered twice); a coin exists if a majority lists it |
+ * | script | used if any says so (an address is never offered twice); a coin exists if a majority lists it; nothing waits if a majority counts the same transactions |
  * | output | spent if any says so; unspent only if none says otherwise |
  * | transaction | confirmed if a majority agrees on the block; waiting if any knows it |
  * | raw transaction | of the first that has it: its hash proves it |
@@ -107,7 +107,14 @@ export class AgreeingChainSource implements ChainSource {
         );
         return { outpoint: first.outpoint, amountSats, status };
       });
-    return { used: answers.some((answer) => answer.used), utxos };
+    const settled = answers
+      .map((answer) => answer.settled)
+      .find((value, _, all) => value !== undefined && count(all, (other) => other === value) >= needed);
+    return {
+      used: answers.some((answer) => answer.used),
+      utxos,
+      ...(settled === undefined ? {} : { settled }),
+    };
   }
 
   async transactionStatus(txid: Txid): Promise<TransactionStatus> {

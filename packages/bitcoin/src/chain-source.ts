@@ -37,6 +37,11 @@ export interface ScriptActivity {
   /** Whether any transaction, confirmed or waiting, ever paid to it. */
   readonly used: boolean;
   readonly utxos: readonly ChainUtxo[];
+  /**
+   * Confirmed transactions that pay to it or spend from it, where none of either waits in the mempool. Absent where one
+   * waits, or where that is not known.
+   */
+  readonly settled?: number;
 }
 
 /** A rate at which a transaction should confirm within so many blocks. */

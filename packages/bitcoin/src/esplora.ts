@@ -147,8 +147,10 @@ export class EsploraClient implements ChainSource {
       this.#get(`/address/${address}`, addressAnswer, "json"),
       this.#get(`/address/${address}/utxo`, utxoAnswer, "json"),
     ]);
+    const waits = stats.mempool_stats.tx_count > 0 || utxos.some(({ status }) => status.state === "mempool");
     return {
       used: stats.chain_stats.tx_count + stats.mempool_stats.tx_count > 0 || utxos.length > 0,
+      ...(waits ? {} : { settled: stats.chain_stats.tx_count }),
       utxos: utxos.map(({ txid, vout, value, status }) => ({
         outpoint: { txid, vout },
         amountSats: value,

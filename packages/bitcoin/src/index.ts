@@ -38,6 +38,7 @@ export {
 } from "./psbt.ts";
 export * from "./psbt-fault.ts";
 export * from "./psbt-field.ts";
+export type { ScanMemory } from "./scan-memory.ts";
 export * from "./sighash.ts";
 export * from "./transaction.ts";
 export * from "./transaction-size.ts";

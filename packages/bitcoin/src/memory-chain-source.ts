@@ -93,18 +93,20 @@ export class MemoryChainSource implements ChainSource {
   async scriptActivity(script: Uint8Array): Promise<ScriptActivity> {
     const wanted = bytesToHex(script);
     const utxos: ChainUtxo[] = [];
-    let used = false;
-    for (const transaction of this.#transactions.values()) {
-      const status = this.#statusOf(transaction.txid);
-      transaction.outputs.forEach((output, vout) => {
-        if (bytesToHex(output.script) !== wanted) return;
-        used = true;
-        const outpoint = { txid: transaction.txid, vout };
-        if (this.#spender(outpoint) === undefined)
-          utxos.push({ outpoint, amountSats: output.amountSats, status });
+    const touching = new Map<Txid, Seen>();
+    for (const { txid, outputs } of [...this.#transactions.values()]) {
+      outputs.forEach(({ script: paid, amountSats }, vout) => {
+        if (bytesToHex(paid) !== wanted) return;
+        const outpoint = { txid, vout };
+        const status = this.#statusOf(txid);
+        touching.set(txid, status);
+        const spender = this.#spender(outpoint);
+        if (spender === undefined) utxos.push({ outpoint, amountSats, status });
+        else touching.set(spender, this.#statusOf(spender));
       });
     }
-    return { used, utxos };
+    const waits = [...touching.values()].some(({ state }) => state === "mempool");
+    return { used: touching.size > 0, utxos, ...(waits ? {} : { settled: touching.size }) };
   }
 
   async transactionStatus(txid: Txid): Promise<TransactionStatus> {

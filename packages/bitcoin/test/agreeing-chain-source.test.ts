@@ -82,6 +82,22 @@ test("a lying source inflates no balance", async () => {
   }
 });
 
+test("what a script has settled is what a majority counts, and unknown without one", async () => {
+  const { chain } = scene();
+  chain.mine();
+  const telling = (settled?: number) =>
+    lying(chain, {
+      scriptActivity: async () => ({ used: true, utxos: [], ...(settled === undefined ? {} : { settled }) }),
+    });
+  const settledOf = async (...sources: ChainSource[]) =>
+    (await agree(sources).scriptActivity(own.script)).settled;
+  assert.equal(await settledOf(telling(2), telling(7), telling(2)), 2);
+  assert.equal(await settledOf(telling(2), telling(), telling(2)), 2);
+  assert.equal(await settledOf(telling(), telling(2), telling()), undefined);
+  assert.equal(await settledOf(telling(2), telling(7)), undefined);
+  assert.equal(await settledOf(telling(0), telling(0)), 0);
+});
+
 test("a spend that one source hides is seen through the others", async () => {
   const { chain, outpoint } = scene();
   const spent = lying(chain, {

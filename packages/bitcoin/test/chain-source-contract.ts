@@ -75,7 +75,7 @@ export function chainSourceContract(name: string, open: () => Promise<ChainSourc
   });
 
   contract("an untouched script is unused and holds nothing", async ({ source }) => {
-    assert.deepEqual(await source.scriptActivity(own.script), { used: false, utxos: [] });
+    assert.deepEqual(await source.scriptActivity(own.script), { used: false, utxos: [], settled: 0 });
   });
 
   contract(
@@ -95,6 +95,20 @@ export function chainSourceContract(name: string, open: () => Promise<ChainSourc
       assert.deepEqual(await source.transactionStatus(txid), { state: "mempool" });
     },
   );
+
+  contract("a script's transactions are settled where none of them waits", async ({ chain, source }) => {
+    const settled = async () => (await source.scriptActivity(own.script)).settled;
+    const funding = chain.fund(own.script, 70_000n);
+    assert.equal(await settled(), undefined);
+    chain.mine();
+    assert.equal(await settled(), 1);
+    await source.broadcast(spendOf(funding, 69_000n));
+    assert.equal(await settled(), undefined);
+    chain.mine();
+    assert.equal(await settled(), 2);
+    chain.reorganise(1);
+    assert.equal(await settled(), undefined);
+  });
 
   contract("an evicted or invented transaction is unknown", async ({ chain, source }) => {
     const { txid } = chain.fund(own.script, 70_000n);

@@ -79,9 +79,11 @@ async function answer(chain: MemoryChainSource, method: string, path: string, bo
     return hash === undefined ? { status: 404, body: "Block not found" } : ok(hash);
   }
   if (resource === "address") {
-    const { used, utxos } = await chain.scriptActivity(decodeAddress(id, "regtest").script);
-    if (action === undefined)
-      return ok({ chain_stats: { tx_count: used ? 1 : 0 }, mempool_stats: { tx_count: 0 } });
+    const { used, utxos, settled } = await chain.scriptActivity(decodeAddress(id, "regtest").script);
+    if (action === undefined) {
+      const waiting = used && settled === undefined ? 1 : 0;
+      return ok({ chain_stats: { tx_count: settled ?? 0 }, mempool_stats: { tx_count: waiting } });
+    }
     return ok(
       utxos.map(({ outpoint, amountSats, status }) => ({
         ...outpoint,

@@ -123,6 +123,7 @@ function crowdedChain(descriptor: Descriptor, count: number): ChainSource {
     raws.set(txid, raw);
   });
   return Object.assign(Object.create(chain) as ChainSource, {
+    tip: () => chain.tip(),
     async scriptActivity(script: Uint8Array) {
       const coin = coins.get(Buffer.from(script).toString("hex"));
       return { used: coin !== undefined, utxos: coin === undefined ? [] : [coin] };

@@ -59,6 +59,13 @@ test("an empty wallet is asked for twenty addresses of each branch", async () =>
     coins: [],
     confirmedSats: 0n,
     unconfirmedSats: 0n,
+    memory: {
+      tips: [await source.tip()],
+      branches: [
+        { quiet: new Map(), turn: 0 },
+        { quiet: new Map(), turn: 0 },
+      ],
+    },
   });
 });
 

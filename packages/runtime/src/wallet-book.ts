@@ -27,7 +27,12 @@ export interface BookedWallet {
 interface Scan {
   readonly view: WalletView;
   readonly at: number;
+  /** When every address was last asked for. */
+  readonly fullAt: number;
 }
+
+/** Longest time for which scans pass over addresses at rest: whatever a source told wrongly of one is mended by then. */
+const FULL_SCAN_EVERY_MS = 24 * 3_600_000;
 
 /** This node's wallets and what its own chain source says of them. */
 export class WalletBook {
@@ -83,7 +88,8 @@ export class WalletBook {
   }
 
   /**
-   * What the chain says of a wallet, at most `maxAgeMs` old. Scans of one wallet are shared, never run side by side.
+   * What the chain says of a wallet, at most `maxAgeMs` old. Scans of one wallet are shared, never run side by side. The
+   * first asks for every address, and one a day after it; the others pass over most addresses at rest (`scanWallet`).
    * @throws CairnError `chain-unavailable`, `chain-answer-invalid`
    */
   async view(wallet: WalletId, maxAgeMs: number): Promise<WalletView> {
@@ -108,14 +114,15 @@ export class WalletBook {
 
   #scan(wallet: WalletId): Promise<Scan> {
     const { descriptor } = this.get(wallet);
-    const previous = this.#scans.get(wallet)?.view;
+    const known = this.#scans.get(wallet);
     const at = this.#clock.monotonic();
+    const full = known === undefined || at - known.fullAt >= FULL_SCAN_EVERY_MS;
     const run = scanWallet(
-      { descriptor, ...(previous === undefined ? {} : { previous }) },
+      { descriptor, full, ...(known === undefined ? {} : { previous: known.view }) },
       { chain: this.#chain },
     )
       .then((view) => {
-        const scan = { view, at };
+        const scan = { view, at, fullAt: full ? at : known.fullAt };
         this.#scans.set(wallet, scan);
         return scan;
       })
