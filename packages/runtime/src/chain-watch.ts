@@ -87,6 +87,8 @@ export class ChainWatch {
     if (this.#tip?.hash !== tip.hash) this.#modules.moved();
     this.#tip = tip;
     for (const live of this.#modules.spends.all()) {
+      // One that was settled may have ended others of its lineage.
+      if (this.#modules.spends.get(live.row.intent) === undefined) continue;
       try {
         if (live.row.signedTx !== null) await this.#follow(live, tip.height);
         else await this.#watchForConflict(live, tip.height);
@@ -178,7 +180,9 @@ export class ChainWatch {
     const approved = live.row.certificate !== null && live.row.signedTx === null;
     if (approved && spentBy.some((spend) => spend.spent && spend.by === txid)) {
       const raw = await chain.rawTransaction(txid);
-      return loop.run((batch) => spends.signatures.met(batch, hash, raw));
+      return loop.run((batch) => {
+        if (spends.get(hash) !== undefined) spends.signatures.met(batch, hash, raw);
+      });
     }
     let depth = 0;
     for (const spend of spentBy) {

@@ -274,12 +274,18 @@ export class SpendDesk {
   /** Six deep: limits stay counted for their window, all else of the lineage is over. */
   settle(batch: Batch, hash: IntentHash): void {
     this.#claims.settle(batch, hash);
-    const lineage = this.#live.of(hash).row.lineage;
+    const paid = this.#live.of(hash).row;
+    const { state, signedTx, confirmations, confirmedAt, blockHeight, blockHash } = paid;
     for (const { row } of this.#live.all()) {
-      if (row.intent === hash || row.lineage !== lineage) continue;
+      if (row.intent === hash || row.lineage !== paid.lineage) continue;
       // This node may have approved only the other one: quorums overlap, so it can't be certified beside what was paid.
       this.#claims.free(batch, row.intent);
-      this.#live.update(batch, row.intent, { state: "replaced", reason: "replaced" });
+      // Two nodes may have built one transaction from the request: then it is what was paid.
+      const end: Partial<TransactionRow> =
+        row.txid === paid.txid
+          ? { state, reason: null, signedTx, confirmations, confirmedAt, blockHeight, blockHash }
+          : { state: "replaced", reason: "replaced" };
+      this.#live.update(batch, row.intent, end);
       this.#live.remove(batch, row.intent);
     }
     this.#live.remove(batch, hash);

@@ -67,3 +67,48 @@ test("of two requests at two nodes at once that want the same coin one is paid, 
     await cluster.close();
   }
 });
+
+test("one request that two nodes make the same transaction of is paid once, and every node shows it as confirmed", async () => {
+  const cluster = await InProcessCluster.start();
+  try {
+    const record = await cluster.makeWallet("frost");
+    const booked = cluster.node(1).runtime.wallets.all()[0];
+    assert.ok(booked);
+    // Two intents of one transaction differ by when they were made: within one millisecond they are the same.
+    for (let differ = false, round = 0; !differ && round < 20; round += 1) {
+      // One coin, and nothing left of it: whoever builds the transaction builds the same.
+      const { address } = deriveKey(booked.descriptor, [0, round]);
+      cluster.chain.fund(decodeAddress(address, "regtest").script, 500_000n);
+      cluster.chain.mine(1);
+      const { body, signature } = cluster.spendRequest(record, {
+        outputs: [{ address: recipient, amountSats: 499_500n as Sats }],
+      });
+      const [one, two] = await Promise.all([
+        cluster.node(1).runtime.submit(body, signature),
+        cluster.node(5).runtime.submit(body, signature),
+      ]);
+      assert.equal(one.txid, two.txid);
+      differ = one.intent !== two.intent;
+      const seen = () =>
+        Promise.all([...cluster.nodes.values()].map(({ store }) => store.transaction({ txid: one.txid })));
+      await cluster.until(
+        async () => (await seen()).some((row) => row?.state === "broadcasting"),
+        40_000,
+        () => "it is not paid",
+      );
+      cluster.chain.mine(6);
+      let last: string[] = [];
+      await cluster.until(
+        async () => {
+          last = (await seen()).map((row) => `${row?.state}/${row?.reason}`);
+          return last.every((state) => state === "confirmed/null");
+        },
+        20_000,
+        () => `it is paid, but the nodes are at ${last}`,
+      );
+      assert.ok(differ || round < 19, "two nodes never made two intents");
+    }
+  } finally {
+    await cluster.close();
+  }
+});
