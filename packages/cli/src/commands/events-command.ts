@@ -1,22 +1,11 @@
+import { eventSchema } from "@cairn/client";
 import { CairnError } from "@cairn/core";
 import type { Command } from "commander";
 import type { CommandContext } from "../command-context.ts";
 import { examples } from "./examples.ts";
 import { collectOneOf, wholeNumber } from "./option-values.ts";
 
-const types = [
-  "transaction",
-  "key",
-  "session",
-  "peer",
-  "violation",
-  "ban",
-  "change",
-  "fence",
-  "checkpoint",
-  "presignatures",
-  "primes",
-];
+const types = eventSchema.shape.type.options;
 
 /** `cairn events`: what happens at a node, as it happens. */
 export function addEventsCommand(program: Command, context: CommandContext): void {
