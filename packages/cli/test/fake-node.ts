@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createDescriptor, type Descriptor, deriveKey } from "@cairn/bitcoin";
 import {
   type CallOutput,
+  type ClusterStatus,
   contract,
   type Problem,
   type Route,
@@ -198,4 +199,31 @@ function randomPoint(): Buffer {
   const pair = createECDH("secp256k1");
   pair.generateKeys();
   return pair.getPublicKey(null, "compressed");
+}
+
+/** What a node of `cluster` says of it when all is well. */
+export function statusView(
+  { signedManifest: { manifest }, manifestHash, fingerprint }: InitialisedCluster,
+  node: number,
+  change: Partial<ClusterStatus> = {},
+): ClusterStatus {
+  return {
+    cluster: manifest.cluster,
+    network: "regtest",
+    node,
+    threshold: 4,
+    total: 5,
+    quorum: 4,
+    up: 5,
+    canSign: true,
+    manifest: { sequence: 0, hash: manifestHash, fingerprint },
+    policyVersion: 1,
+    authorisation: "quorum",
+    tipHeight: 101,
+    keys: { active: 1, generating: 0 },
+    primes: { ready: 4, target: 4, generating: false },
+    burnCounter: 0,
+    auditLength: 9,
+    ...change,
+  };
 }

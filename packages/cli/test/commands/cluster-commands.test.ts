@@ -3,7 +3,7 @@ import { after, before, beforeEach, test } from "node:test";
 import type { ClusterStatus } from "@cairn/client";
 import { CairnError, manifestFingerprint } from "@cairn/core";
 import { type Bench, createBench, runCairn } from "../bench.ts";
-import { FakeNode } from "../fake-node.ts";
+import { FakeNode, statusView } from "../fake-node.ts";
 
 /** A port on which nothing listens. */
 const DEAD = "http://127.0.0.1:1";
@@ -21,28 +21,8 @@ beforeEach(() => {
   bench.node.answers = { ...honest };
 });
 
-function statusOf(node: number, change: Partial<ClusterStatus> = {}): ClusterStatus {
-  const { manifest } = bench.cluster.signedManifest;
-  return {
-    cluster: manifest.cluster,
-    network: "regtest",
-    node,
-    threshold: 4,
-    total: 5,
-    quorum: 4,
-    up: 5,
-    canSign: true,
-    manifest: { sequence: 0, hash: bench.cluster.manifestHash, fingerprint: bench.cluster.fingerprint },
-    policyVersion: 1,
-    authorisation: "quorum",
-    tipHeight: 101,
-    keys: { active: 1, generating: 0 },
-    primes: { ready: 4, target: 4, generating: false },
-    burnCounter: 0,
-    auditLength: 9,
-    ...change,
-  };
-}
+const statusOf = (node: number, change: Partial<ClusterStatus> = {}): ClusterStatus =>
+  statusView(bench.cluster, node, change);
 
 const cairn = (endpoints: readonly string[], ...words: readonly string[]) =>
   runCairn(

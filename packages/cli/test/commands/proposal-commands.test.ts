@@ -31,7 +31,7 @@ import { z } from "zod";
 import { changeLines } from "../../src/change-text.ts";
 import { policyFromJson, policyToJson } from "../../src/policy-json.ts";
 import { type Bench, createBench, temporaryFolder } from "../bench.ts";
-import { manifestView } from "../fake-node.ts";
+import { manifestView, statusView } from "../fake-node.ts";
 
 type Proposal = CallOutput<"getProposal">;
 
@@ -42,7 +42,7 @@ beforeEach(async () => {
   const { signedManifest, policy } = bench.cluster;
   inForce = { manifest: signedManifest.manifest, manifestHash: bench.cluster.manifestHash, policy };
   bench.node.answers.getHistory = () => historyOf([]);
-  bench.node.answers.getClusterStatus = () => statusOf(1);
+  bench.node.answers.getClusterStatus = () => statusView(bench.cluster, 1);
 });
 
 const base64 = (structure: unknown) => Buffer.from(encodeCanonical(structure)).toString("base64");
@@ -51,26 +51,6 @@ const historyOf = (commits: readonly ChangeCommit[]) => ({
   policy: base64(bench.cluster.policy),
   commits: commits.map(base64),
 });
-const statusOf = (node: number) =>
-  ({
-    cluster: inForce.manifest.cluster,
-    network: "regtest",
-    node,
-    threshold: 4,
-    total: 5,
-    quorum: 4,
-    up: 5,
-    canSign: true,
-    manifest: { sequence: 0, hash: inForce.manifestHash, fingerprint: bench.cluster.fingerprint },
-    policyVersion: 1,
-    authorisation: "quorum",
-    tipHeight: 101,
-    keys: { active: 1, generating: 0 },
-    primes: { ready: 4, target: 4, generating: false },
-    burnCounter: 0,
-    auditLength: 9,
-  }) satisfies CallOutput<"getClusterStatus">;
-
 function viewOf(signed: SignedChangeProposal): Proposal {
   const { body } = signed;
   return {
@@ -216,7 +196,7 @@ test("proposal sign signs nothing where the node shows another change under the 
 test("proposal sign goes to the operator's own node alone", async () => {
   const view = viewOf(await proposalOf(looser(20_000n)));
   bench.node.answers.getProposal = () => view;
-  bench.node.answers.getClusterStatus = () => statusOf(3);
+  bench.node.answers.getClusterStatus = () => statusView(bench.cluster, 3);
   const ran = await bench.cairn("--json", "proposal", "sign", view.proposal);
   assert.equal(JSON.parse(ran.stderr).code, "not-member");
   assert.equal(bench.node.called("signProposal").length, 0);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type Courier, type KeyId, type NodeIndex, type PeerMessage, sha256Hex } from "@cairn/core";
+import { overheard } from "@cairn/runtime/test-support";
 import { decodeSessionMessage } from "@cairn/signing";
 import type { InProcessNode } from "./cluster.ts";
 
@@ -23,26 +24,10 @@ export class ReleasedPartials {
 
   /** A courier whose messages are noted as they leave. */
   over(node: NodeIndex, courier: Courier, also: (message: PeerMessage) => void = () => {}): Courier {
-    const hear = (message: PeerMessage) => {
+    return overheard(courier, (message) => {
       this.note(node, message);
       also(message);
-    };
-    return {
-      start: (handler) => courier.start(handler),
-      send: (to, message) => {
-        hear(message);
-        courier.send(to, message);
-      },
-      posting: (to, id, message) => {
-        hear(message);
-        return courier.posting(to, id, message);
-      },
-      kick: (committed) => courier.kick(committed),
-      peers: () => courier.peers(),
-      setRefused: (refused) => courier.setRefused(refused),
-      useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
-      close: () => courier.close(),
-    };
+    });
   }
 
   /** No node ever made two different partials of one presignature, nor burned one twice. */

@@ -3,26 +3,18 @@ import { test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
 import type { Courier, NodeIndex, Sats } from "@cairn/core";
 import { readMetadata } from "@cairn/runtime";
+import { overheard } from "@cairn/runtime/test-support";
 import { InProcessCluster } from "./cluster.ts";
 
 test("certificates go to nobody who has the votes, signatures only to who has not shown them", async () => {
   const posted: { readonly kind: string; readonly to: NodeIndex }[] = [];
-  const overheard = (courier: Courier): Courier => ({
-    start: (handler) => courier.start(handler),
-    send: (to, message) => courier.send(to, message),
-    posting: (to, id, message) => {
-      posted.push({ kind: message.kind, to });
-      return courier.posting(to, id, message);
-    },
-    kick: (committed) => courier.kick(committed),
-    peers: () => courier.peers(),
-    setRefused: (refused) => courier.setRefused(refused),
-    useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
-    close: () => courier.close(),
-  });
+  const note = (courier: Courier): Courier =>
+    overheard(courier, ({ kind }, to, how) => {
+      if (how === "posted") posted.push({ kind, to });
+    });
   const cluster = await InProcessCluster.start({
     recheckMs: 5_000,
-    tampering: () => ({ courier: overheard }),
+    tampering: () => ({ courier: note }),
   });
   try {
     const record = await cluster.makeWallet("frost");
