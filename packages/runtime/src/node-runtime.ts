@@ -103,6 +103,10 @@ export class NodeRuntime {
     this.#ledger = { value: ledger };
     const forged = (batch: Batch, node: NodeIndex, subject: string) =>
       this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
+    const setBack = (batch: Batch, node: NodeIndex, judged: "behind" | "forked") => {
+      this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
+      batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
+    };
     this.wallets = new WalletBook({ chain, clock });
     this.bans = new BanDesk(
       {
@@ -165,10 +169,7 @@ export class NodeRuntime {
         clock,
         random,
         current: () => this.#peersChanged(),
-        setBack: (batch, node, judged) => {
-          this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
-          batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
-        },
+        setBack,
       },
     );
     this.checkpoints = new CheckpointDesk(
@@ -183,12 +184,7 @@ export class NodeRuntime {
         signer,
         clock,
         report,
-        forked: (batch, node) => {
-          this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
-          batch.afterwards(() =>
-            this.#events.emit("fence", String(node), "rolled-back", { judged: "forked" }),
-          );
-        },
+        forked: (batch, node) => setBack(batch, node, "forked"),
         completed: ({ sequence }) => this.#events.emit("checkpoint", String(sequence), "complete", {}),
       },
     );
