@@ -4,10 +4,9 @@ import {
   CairnError,
   type Manifest,
   parseShape,
-  type SignatureHex,
   type SpendRequest,
   spendRequestHash,
-  verifySignature,
+  verifyOwner,
 } from "@cairn/core";
 import { checkSpendAnswer } from "./check-spend-answer.ts";
 
@@ -38,26 +37,8 @@ export async function trustedRequest(
     throw disagrees("is for another cluster", id);
   for (const { address } of request.outputs) decodeAddress(address, manifest.network);
   checkSpendAnswer(transaction, request);
-  checkOwner(request, signature, manifest);
+  verifyOwner(request, signature, manifest);
   return { request, transaction };
-}
-
-function checkOwner(request: SpendRequest, signature: SignatureHex | null, manifest: Manifest): void {
-  const { requester } = request;
-  if (signature === null) {
-    if (manifest.unsignedRequests && manifest.network === "regtest") return;
-    throw new CairnError("unsigned-request", "nobody signed the request, and this cluster demands it");
-  }
-  if (!manifest.requesters.includes(requester)) {
-    throw new CairnError("unknown-requester", "the request's key is not one of the manifest's requesters", {
-      requester,
-    });
-  }
-  if (!verifySignature("cairn/spend-request/v1", request, requester, signature)) {
-    throw new CairnError("signature-invalid", "the owner's signature on the request does not verify", {
-      requester,
-    });
-  }
 }
 
 function disagrees(what: string, id: string): CairnError {

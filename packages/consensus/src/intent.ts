@@ -11,7 +11,7 @@ import {
   spendRequestSchema,
   type UnixMs,
   unixMsSchema,
-  verifySignature,
+  verifyOwner,
   walletIdSchema,
 } from "@cairn/core";
 import { z } from "zod";
@@ -116,7 +116,7 @@ export function checkIntentForm(intent: Intent, rules: IntentRules): void {
     );
   }
   checkLifetime(intent);
-  checkOwner(intent, manifest);
+  verifyOwner(intent.request.body, intent.request.signature, manifest);
 }
 
 /**
@@ -174,27 +174,6 @@ function checkLifetime(intent: Intent): void {
     throw new CairnError("malformed", "the intent was made after its request's expiry", {
       createdAt: intent.createdAt,
       expiry,
-    });
-  }
-}
-
-function checkOwner(intent: Intent, manifest: Manifest): void {
-  const { body, signature } = intent.request;
-  if (signature === null) {
-    if (manifest.unsignedRequests && manifest.network === "regtest") return;
-    throw new CairnError(
-      "unsigned-request",
-      "the request carries no owner's signature and this cluster demands one",
-    );
-  }
-  if (!manifest.requesters.includes(body.requester)) {
-    throw new CairnError("unknown-requester", "the request's key is not one of the manifest's requesters", {
-      requester: body.requester,
-    });
-  }
-  if (!verifySignature("cairn/spend-request/v1", body, body.requester, signature)) {
-    throw new CairnError("signature-invalid", "the owner's signature on the request does not verify", {
-      requester: body.requester,
     });
   }
 }

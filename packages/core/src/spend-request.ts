@@ -1,14 +1,18 @@
 import { z } from "zod";
+import { CairnError } from "./error.ts";
+import { verifySignature } from "./identity.ts";
 import {
   clusterIdSchema,
   ed25519PublicKeySchema,
   nonceSchema,
   type RequestHash,
   requestHashSchema,
+  type SignatureHex,
   satsSchema,
   unixMsSchema,
   walletIdSchema,
 } from "./ids.ts";
+import type { Manifest } from "./manifest.ts";
 import { networkSchema } from "./network.ts";
 import { bodyHash, signedSchema } from "./signed.ts";
 
@@ -56,4 +60,29 @@ export const MAX_REQUEST_LIFETIME_MS = 7 * 24 * 60 * 60 * 1000;
 
 export function spendRequestHash(request: SpendRequest): RequestHash {
   return bodyHash<RequestHash>("cairn/spend-request/v1", request);
+}
+
+/**
+ * Checks that the request is an owner's: signed by a requester of the manifest, or unsigned where the manifest lets it be.
+ * @throws CairnError `unsigned-request`, `unknown-requester`, `signature-invalid`
+ */
+export function verifyOwner(request: SpendRequest, signature: SignatureHex | null, manifest: Manifest): void {
+  const { requester } = request;
+  if (signature === null) {
+    if (manifest.unsignedRequests && manifest.network === "regtest") return;
+    throw new CairnError(
+      "unsigned-request",
+      "the request carries no owner's signature and this cluster demands one",
+    );
+  }
+  if (!manifest.requesters.includes(requester)) {
+    throw new CairnError("unknown-requester", "the request's key is not one of the manifest's requesters", {
+      requester,
+    });
+  }
+  if (!verifySignature("cairn/spend-request/v1", request, requester, signature)) {
+    throw new CairnError("signature-invalid", "the owner's signature on the request does not verify", {
+      requester,
+    });
+  }
 }
