@@ -69,11 +69,12 @@ export class ChangeCatchUp {
         topic: request.topic,
       });
     }
-    const bodies = changes.commits().map((commit) => encodeCanonical(commit));
+    const commits = changes.commits();
     const first = request.cursor === null ? 0 : Number.parseInt(request.cursor, 10);
     const records: SyncAnswer["records"] = [];
     let bytes = 0;
-    for (const body of bodies.slice(first, first + request.limit)) {
+    for (const commit of commits.slice(first, first + request.limit)) {
+      const body = encodeCanonical(commit);
       bytes += body.length;
       if (records.length > 0 && bytes > MAX_ANSWER_BYTES) break;
       records.push({ kind: "change-commit", body: new Uint8Array(body) });
@@ -86,7 +87,7 @@ export class ChangeCatchUp {
       nonce,
       topic,
       records,
-      cursor: records.length > 0 && next < bodies.length ? String(next) : null,
+      cursor: records.length > 0 && next < commits.length ? String(next) : null,
       remembered: null,
     };
     courier.send(from, peerMessage("sync-answer", encodeCanonical(answer)));
