@@ -1,3 +1,4 @@
+export * from "./amnesia.ts";
 export * from "./api-request.ts";
 export * from "./audit.ts";
 export * from "./audit-export.ts";
