@@ -30,6 +30,8 @@ import {
   type SessionRow,
   type StoreWrite,
   type TokenRow,
+  type TransactionMark,
+  type TransactionMarkQuery,
   type TransactionQuery,
   type TransactionRow,
   type Txid,
@@ -195,6 +197,23 @@ class MemoryStore implements NodeStore {
         firstSeen,
       ),
     );
+  }
+
+  async transactionMarks({ after, limit }: TransactionMarkQuery): Promise<readonly TransactionMark[]> {
+    return this.#read((tables) => {
+      const order = (row: Pick<TransactionRow, "updatedAt" | "intent">): Key => [row.updatedAt, row.intent];
+      const left = [...tables.transactions.values()].filter(
+        (row) => after === null || compare(order(row), order(after)) > 0,
+      );
+      return sorted(left, order)
+        .slice(0, limit)
+        .map(({ intent, updatedAt, certificate, signedTx }) => ({
+          intent,
+          updatedAt,
+          certified: certificate !== null,
+          signed: signedTx !== null,
+        }));
+    });
   }
 
   async transactionOfRequest(request: RequestHash): Promise<TransactionRow | null> {

@@ -7,6 +7,7 @@ import {
   isCairnError,
   type NodeStore,
   type StoreWrite,
+  type TransactionMark,
 } from "@cairn/core";
 import fc from "fast-check";
 import {
@@ -592,6 +593,42 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
               .map((row) => row.intent),
           );
         }
+      });
+    });
+
+    test("marks of transactions come in the order of their last changes, page by page without gap or repeat", async () => {
+      await withStore(async (store) => {
+        const rows = Array.from({ length: 11 }, (_, i) =>
+          transactionRow(`t${i}`, {
+            createdAt: at(5_000 - i),
+            // Several share a millisecond: the intent hash orders those.
+            updatedAt: at(1_000 + Math.floor(i / 3)),
+            certificate: i % 2 === 0 ? Uint8Array.of(1) : null,
+            signedTx: i % 4 === 0 ? "00" : null,
+          }),
+        );
+        const [first] = rows;
+        assert.ok(first);
+        await store.commit(rows.map((row): StoreWrite => ({ write: "transaction", row })));
+        // What changes again moves to the end.
+        const changed = { ...first, updatedAt: at(2_000), certificate: null, signedTx: null };
+        await store.commit([{ write: "transaction", row: changed }]);
+        const expected = [...rows.slice(1), changed]
+          .toSorted((a, b) => a.updatedAt - b.updatedAt || (a.intent < b.intent ? -1 : 1))
+          .map(({ intent, updatedAt, certificate, signedTx }) => ({
+            intent,
+            updatedAt,
+            certified: certificate !== null,
+            signed: signedTx !== null,
+          }));
+        const listed: TransactionMark[] = [];
+        let page = await store.transactionMarks({ after: null, limit: 4 });
+        while (page.length > 0) {
+          assert.ok(page.length <= 4);
+          listed.push(...page);
+          page = await store.transactionMarks({ after: page.at(-1) ?? null, limit: 4 });
+        }
+        assert.deepEqual(listed, expected);
       });
     });
 

@@ -51,6 +51,8 @@ export interface NodeStore {
   transactionsOfLineage(lineage: LineageId): Promise<readonly TransactionRow[]>;
   /** The transaction made from this request, or null; of several, the one that is signed, else the first seen. */
   transactionOfRequest(request: RequestHash): Promise<TransactionRow | null>;
+  /** What there is, in the order in which it last changed here: from just after `after` on. */
+  transactionMarks(query: TransactionMarkQuery): Promise<readonly TransactionMark[]>;
   votes(intent: IntentHash): Promise<readonly VoteRow[]>;
   votingRounds(intent: IntentHash): Promise<readonly VotingRoundRow[]>;
   voids(intent: IntentHash): Promise<readonly VoidRow[]>;
@@ -281,6 +283,21 @@ export interface TransactionQuery {
   readonly until?: UnixMs;
   /** Only older than this transaction (newest first). */
   readonly before?: { readonly createdAt: UnixMs; readonly intent: IntentHash };
+  readonly limit: number;
+}
+
+/** As much of a transaction as says whether another node lacks some of it. */
+export interface TransactionMark {
+  readonly intent: IntentHash;
+  readonly updatedAt: UnixMs;
+  /** Whether there is a certificate. */
+  readonly certified: boolean;
+  readonly signed: boolean;
+}
+
+export interface TransactionMarkQuery {
+  /** Null is for the beginning. Of those that changed at one time, ascending by intent. */
+  readonly after: Pick<TransactionMark, "intent" | "updatedAt"> | null;
   readonly limit: number;
 }
 

@@ -317,4 +317,9 @@ create table change_votes (
 );
 `,
   },
+  {
+    version: 2,
+    name: "transactions-by-change",
+    sql: "create index transactions_by_change on transactions (updated_at, id);",
+  },
 ];

@@ -31,6 +31,7 @@ import {
   sessionIdSchema,
   signatureHexSchema,
   type TokenRow,
+  type TransactionMark,
   type TransactionRow,
   transactionStates,
   txidSchema,
@@ -111,6 +112,17 @@ export const changeVoteRow = z
       node: row.node_id,
       body: row.body,
       receivedAt: row.received_at,
+    }),
+  );
+
+export const transactionMarkRow = z
+  .object({ id: intentHashSchema, updated_at: unixMsSchema, certified: truth, signed: truth })
+  .transform(
+    (row): TransactionMark => ({
+      intent: row.id,
+      updatedAt: row.updated_at,
+      certified: row.certified,
+      signed: row.signed,
     }),
   );
 

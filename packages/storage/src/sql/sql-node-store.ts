@@ -28,6 +28,8 @@ import {
   type SessionRow,
   type StoreWrite,
   type TokenRow,
+  type TransactionMark,
+  type TransactionMarkQuery,
   type TransactionQuery,
   type TransactionRow,
   type Txid,
@@ -175,6 +177,22 @@ export class SqlNodeStore implements NodeStore {
         .orderBy("id")
         .limit(1),
     );
+  }
+
+  transactionMarks({ after, limit }: TransactionMarkQuery): Promise<readonly TransactionMark[]> {
+    let query = queries
+      .selectFrom("transactions")
+      .select(["id", "updated_at"])
+      .select((row) => [
+        row("certificate", "is not", null).as("certified"),
+        row("signed_tx", "is not", null).as("signed"),
+      ]);
+    if (after !== null) {
+      query = query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple("updated_at", "id"), ">", tuple(after.updatedAt, after.intent)),
+      );
+    }
+    return this.#all(shapes.transactionMarkRow, query.orderBy("updated_at").orderBy("id").limit(limit));
   }
 
   votes(intent: IntentHash): Promise<readonly VoteRow[]> {

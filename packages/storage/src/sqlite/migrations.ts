@@ -322,4 +322,9 @@ create table checkpoints (
 ) strict;
 `,
   },
+  {
+    version: 6,
+    name: "transactions-by-change",
+    sql: "create index transactions_by_change on transactions (updated_at, id);",
+  },
 ];
