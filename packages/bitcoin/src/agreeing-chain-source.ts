@@ -9,6 +9,7 @@ import type {
   ScriptActivity,
   TransactionStatus,
 } from "./chain-source.ts";
+import type { Inclusion } from "./inclusion.ts";
 
 export interface AgreeingChainSourceOptions {
   /** In order of preference where one answer is enough. At least one. */
@@ -37,6 +38,7 @@ interface Member {
  * | output | spent if any says so; unspent only if none says otherwise |
  * | transaction | confirmed if a majority agrees on the block; waiting if any knows it |
  * | raw transaction | of the first that has it: its hash proves it |
+ * | block of a transaction | the one that a majority names, with the proof of the first that has it |
  * | fee estimates | the lower median for each target |
  * | broadcast | to all; one acceptance is enough |
  */
@@ -131,6 +133,22 @@ export class AgreeingChainSource implements ChainSource {
 
   async rawTransaction(txid: Txid): Promise<Uint8Array> {
     return this.#askInTurn((source) => source.rawTransaction(txid));
+  }
+
+  async inclusion(txid: Txid): Promise<Inclusion | undefined> {
+    const status = await this.transactionStatus(txid);
+    if (status.state !== "confirmed") return undefined;
+    return this.#askInTurn(async (source) => {
+      const found = await source.inclusion(txid);
+      if (found !== undefined && found.blockHash === status.blockHash) return found;
+      throw bitcoinError(
+        "chain-not-found",
+        "A source does not have the transaction in the block that most name.",
+        {
+          txid,
+        },
+      );
+    });
   }
 
   async feeEstimates(): Promise<readonly FeeEstimate[]> {

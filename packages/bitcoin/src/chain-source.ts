@@ -1,5 +1,6 @@
 import type { Outpoint, Txid } from "@cairn/core";
 import type { FeeRate } from "./fee-rate.ts";
+import type { Inclusion } from "./inclusion.ts";
 
 /** The best block that a source knows. */
 export interface ChainTip {
@@ -77,6 +78,10 @@ export interface ChainSource {
    * @throws CairnError `chain-not-found`
    */
   rawTransaction(txid: Txid): Promise<Uint8Array>;
+  /**
+   * In which block of the best chain a transaction is, with a proof that has been checked; `undefined` for one that is in none.
+   */
+  inclusion(txid: Txid): Promise<Inclusion | undefined>;
   /** Estimates in ascending order of their targets; empty where the source has none (an idle test network). */
   feeEstimates(): Promise<readonly FeeEstimate[]>;
   /**

@@ -1,4 +1,5 @@
 import {
+  type Checkpoint,
   type KeyPath,
   MAX_MONEY,
   type Outpoint,
@@ -10,9 +11,11 @@ import {
 } from "@cairn/core";
 import { equalBytes } from "@noble/curves/utils.js";
 import { decodeAddress, encodeAddress } from "./address.ts";
+import { anchoredIn } from "./anchored-in.ts";
 import { type BitcoinErrorReason, bitcoinError } from "./bitcoin-error.ts";
 import { ByteReader } from "./byte-reader.ts";
 import { MAX_STANDARD_WEIGHT } from "./coin-selection.ts";
+import { readDataOutput } from "./data-output.ts";
 import { type DerivedKey, type Descriptor, deriveKey, fullDerivation } from "./descriptor.ts";
 import { dustThreshold } from "./dust.ts";
 import { feeFor, feeRatePerKvb } from "./fee-rate.ts";
@@ -42,6 +45,8 @@ export interface PsbtRules {
   readonly descriptor: Descriptor;
   /** What the owner signed. */
   readonly request: Pick<SpendRequest, "network" | "wallet" | "outputs" | "maxFeeSats">;
+  /** The checkpoint that the last output must anchor; where none is named, there must be no such output. */
+  readonly anchor?: Checkpoint | null;
   /** Height of the best block this node knows. */
   readonly tipHeight: number;
   /** First index of the change branch that this node has never seen used. */
@@ -70,7 +75,7 @@ export interface CheckedSpend {
   /** Does not change when signatures are added: every input is native segwit. */
   readonly txid: Txid;
   readonly inputs: readonly CheckedInput[];
-  /** All outputs in order, change included. */
+  /** All outputs in order, change included, without the anchor, which comes after them. */
   readonly outputs: readonly CheckedOutput[];
   readonly change:
     | {
@@ -89,7 +94,8 @@ export interface CheckedSpend {
  * Holds a PSBT against the request it claims to carry out (architecture §5.3). It passes only if
  *
  * - the request names this wallet and network, and the recipients and amounts are exactly the request's, in its order;
- * - beside them there is one change output at most, on the change branch, no further than the gap, above dust;
+ * - beside them there is one change output at most, on the change branch, no further than the gap, above dust, and as the last one
+ *   exactly the anchor that the rules name, without an amount, where they name one;
  * - every input spends an output of this wallet, named once, with the full previous transaction that hashes to the
  *   outpoint's id; amounts and scripts come from there, and the witness UTXO agrees;
  * - version 2, every sequence 0xfffffffd, a locktime in blocks no higher than the tip;
@@ -131,7 +137,8 @@ function* checking(bytes: Uint8Array | string, rules: PsbtRules): Generator<void
     inputs.push(checkInput(psbt, map, i, descriptor));
     yield;
   }
-  const change = checkOutputs(psbt, rules);
+  const outputs = splitAnchor(psbt, rules.anchor ?? null);
+  const change = checkOutputs(outputs, psbt, rules);
 
   const spent = inputs.reduce((sum, input) => sum + input.amountSats, 0n);
   const paid = psbt.transaction.outputs.reduce((sum, output) => sum + output.amountSats, 0n);
@@ -174,7 +181,7 @@ function* checking(bytes: Uint8Array | string, rules: PsbtRules): Generator<void
     psbt,
     txid: unsignedTransactionId(psbt.transaction),
     inputs: checked,
-    outputs: psbt.transaction.outputs.map(({ amountSats, script }) => ({
+    outputs: outputs.map(({ amountSats, script }) => ({
       // Recipients were decoded from addresses, and change is the wallet's: each has one.
       address: encodeAddress(script, descriptor.network) ?? "",
       amountSats: toSats(amountSats),
@@ -412,9 +419,32 @@ function declaredKey(
   return key;
 }
 
-function checkOutputs(psbt: Psbt, rules: PsbtRules): CheckedSpend["change"] {
-  const { descriptor, request, nextChangeIndex } = rules;
+/** The outputs but the anchor, which must be the last where there is to be one. */
+function splitAnchor(psbt: Psbt, anchor: Checkpoint | null): readonly TransactionOutput[] {
   const { outputs } = psbt.transaction;
+  if (anchor === null) return outputs;
+  const last = outputs.at(-1);
+  if (last === undefined || readDataOutput(last.script) === null)
+    throw reject(
+      "psbt-anchor-missing",
+      "The transaction's last output is no anchor, though it is to carry one.",
+    );
+  if (!anchoredIn(psbt.transaction, anchor)) {
+    throw reject(
+      "psbt-anchor-changed",
+      "The last output carries other data than the checkpoint's anchor, or an amount.",
+      { output: outputs.length - 1 },
+    );
+  }
+  return outputs.slice(0, -1);
+}
+
+function checkOutputs(
+  outputs: readonly TransactionOutput[],
+  psbt: Psbt,
+  rules: PsbtRules,
+): CheckedSpend["change"] {
+  const { descriptor, request, nextChangeIndex } = rules;
   const wanted = request.outputs.map((output) => ({
     script: decodeAddress(output.address, request.network).script,
     amountSats: BigInt(output.amountSats),
@@ -454,7 +484,7 @@ function checkOutputs(psbt: Psbt, rules: PsbtRules): CheckedSpend["change"] {
     }
   });
   psbt.outputs.forEach((map, i) => {
-    checkOutputFields(map, outputs[i], i, descriptor);
+    checkOutputFields(map, psbt.transaction.outputs[i], i, descriptor);
   });
   if (position === undefined) return undefined;
   return checkChange(psbt, position, descriptor, nextChangeIndex);

@@ -26,6 +26,8 @@ export interface CoinSelectionOptions<Coin extends SelectableCoin> {
   /** Coins that must be spent whatever they cost: those of the transaction to replace, or of the parent to speed up. */
   readonly required?: readonly Coin[];
   readonly recipients: readonly TransactionOutput[];
+  /** Script of an output beside the recipients that holds no amount, and so only weighs: an anchor. None by default. */
+  readonly dataScript?: Uint8Array;
   /** Script of the next change address. */
   readonly changeScript: Uint8Array;
   readonly feeRate: FeeRate;
@@ -119,8 +121,9 @@ class Selector<Coin extends SelectableCoin> {
       .filter(({ value }) => value > 0n)
       .sort((a, b) => compare(b.value, a.value) || compareCoins(a.coin, b.coin));
 
-    const outputs = recipients.reduce((sum, output) => sum + outputWeight(output.script.length), 0);
-    const fixed = overheadWeight(this.#required.length + this.#pool.length, recipients.length + 1) + outputs;
+    const scripts = this.#scripts();
+    const outputs = scripts.reduce((sum, script) => sum + outputWeight(script.length), 0);
+    const fixed = overheadWeight(this.#required.length + this.#pool.length, scripts.length + 1) + outputs;
     // Weight rounds up to whole bytes (3 units at most) and the fee to whole satoshi.
     const rounding = feeRate * 3n + unit;
     const requiredValue = this.#required.reduce((sum, coin) => sum + this.#effective(coin), 0n);
@@ -219,10 +222,10 @@ class Selector<Coin extends SelectableCoin> {
 
   /** Works out change and fee of a set and keeps it, unless no node would relay it. */
   #settle(picked: readonly Coin[], algorithm: CoinSelectionAlgorithm, into: Settled<Coin>[]): void {
-    const { kind, recipients, changeScript, feeRate, maxFeeSats } = this.#options;
+    const { kind, changeScript, feeRate, maxFeeSats } = this.#options;
     const coins = [...this.#required, ...picked].sort(compareCoins);
     const excess = total(coins) - this.#paid;
-    const scripts = recipients.map((output) => output.script);
+    const scripts = this.#scripts();
     const measure = (outputs: readonly Uint8Array[]) => {
       const weight = transactionWeight(kind, coins.length, outputs);
       const vsize = virtualSize(weight);
@@ -247,6 +250,12 @@ class Selector<Coin extends SelectableCoin> {
       algorithm,
       waste: inputWaste + (makeChange ? this.#costOfChange : (excess - without.fee) * unit),
     });
+  }
+
+  /** Scripts of all outputs but change. */
+  #scripts(): readonly Uint8Array[] {
+    const { recipients, dataScript } = this.#options;
+    return [...recipients.map((output) => output.script), ...(dataScript === undefined ? [] : [dataScript])];
   }
 
   #insufficient(): Error {

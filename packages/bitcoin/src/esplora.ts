@@ -21,6 +21,7 @@ import type {
 } from "./chain-source.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import { feeRate } from "./fee-rate.ts";
+import { checkInclusion, type Inclusion } from "./inclusion.ts";
 import { parseTransaction } from "./transaction.ts";
 
 export interface EsploraOptions {
@@ -75,6 +76,11 @@ const outspendAnswer = z.union([
   z.object({ spent: z.literal(false) }),
   z.object({ spent: z.literal(true), txid: txidSchema.optional(), status: seenStatus.optional() }),
 ]);
+const merkleAnswer = z.object({
+  block_height: height,
+  merkle: z.array(hash32).max(32),
+  pos: z.number().int().min(0).max(0xffffffff),
+});
 const feeAnswer = z.record(z.string().regex(/^[0-9]{1,4}$/), z.number().min(0).max(100_000));
 
 /** Answers by which nodes say that they have the transaction: as good as accepting it. */
@@ -196,6 +202,26 @@ export class EsploraClient implements ChainSource {
     if (actual !== txid)
       throw this.#invalid("/tx/:txid/hex", "it is another transaction than the one asked for");
     return raw;
+  }
+
+  async inclusion(txid: Txid): Promise<Inclusion | undefined> {
+    const status = await this.transactionStatus(txid);
+    if (status.state !== "confirmed") return undefined;
+    const { blockHash } = status;
+    const [proof, header] = await Promise.all([
+      this.#find(`/tx/${txid}/merkle-proof`, merkleAnswer, "json"),
+      this.#find(`/block/${blockHash}/header`, z.string().regex(/^[0-9a-f]{160}$/)),
+    ]);
+    // A reorganisation between the answers takes the transaction out of its block.
+    if (proof === undefined || header === undefined) return undefined;
+    const { block_height: blockHeight, pos: position, merkle: siblings } = proof;
+    const inclusion: Inclusion = { blockHeight, blockHash, header, position, siblings };
+    try {
+      checkInclusion(txid, inclusion);
+    } catch (cause) {
+      throw this.#invalid("/tx/:txid/merkle-proof", "it proves nothing", cause);
+    }
+    return inclusion;
   }
 
   async feeEstimates(): Promise<readonly FeeEstimate[]> {

@@ -1,5 +1,5 @@
 import { type Outpoint, outpointText, type Txid } from "@cairn/core";
-import { bytesToHex, concatBytes } from "@noble/hashes/utils.js";
+import { bytesToHex, concatBytes, hexToBytes } from "@noble/hashes/utils.js";
 import { bitcoinError } from "./bitcoin-error.ts";
 import type {
   ChainSource,
@@ -11,23 +11,25 @@ import type {
   TransactionStatus,
 } from "./chain-source.ts";
 import { hash } from "./hash.ts";
+import type { Inclusion } from "./inclusion.ts";
 import { type ParsedTransaction, parseTransaction } from "./transaction.ts";
 import { wire } from "./wire.ts";
 
 interface Block {
   readonly hash: string;
+  readonly header: Uint8Array;
   readonly txids: readonly Txid[];
 }
 
 type Seen = Exclude<TransactionStatus, { state: "unknown" }>;
 
 /**
- * A chain in memory: blocks are lists of transactions without headers, proof of work or script checks. What it has of
+ * A chain in memory: blocks are lists of transactions under headers without proof of work; no scripts are checked. What it has of
  * Bitcoin is what a {@link ChainSource} can see: outputs are spent once, unknown inputs are refused (those that
  * {@link fund} makes excepted), a mempool, blocks, reorganisations.
  */
 export class MemoryChainSource implements ChainSource {
-  #blocks: Block[] = [{ hash: blockHash(0, 0), txids: [] }];
+  #blocks: Block[] = [blockOf(0, 0, [])];
   #forks = 0;
   #funded = 0;
   readonly #transactions = new Map<Txid, ParsedTransaction>();
@@ -59,7 +61,7 @@ export class MemoryChainSource implements ChainSource {
   /** Adds `count` blocks; the first takes all that waits. */
   mine(count = 1): void {
     for (let i = 0; i < count; i++) {
-      this.#blocks.push({ hash: blockHash(this.#blocks.length, this.#forks), txids: [...this.#mempool] });
+      this.#blocks.push(blockOf(this.#blocks.length, this.#forks, [...this.#mempool]));
       this.#mempool.clear();
     }
   }
@@ -79,6 +81,12 @@ export class MemoryChainSource implements ChainSource {
 
   setFeeEstimates(estimates: readonly FeeEstimate[]): void {
     this.#estimates = [...estimates].sort((a, b) => a.targetBlocks - b.targetBlocks);
+  }
+
+  /** The header of a block of the best chain, hex. */
+  header(hash: string): string | undefined {
+    const block = this.#blocks.find((each) => each.hash === hash);
+    return block && bytesToHex(block.header);
   }
 
   async tip(): Promise<ChainTip> {
@@ -121,6 +129,21 @@ export class MemoryChainSource implements ChainSource {
 
   async rawTransaction(txid: Txid): Promise<Uint8Array> {
     return this.#known(txid).raw;
+  }
+
+  async inclusion(txid: Txid): Promise<Inclusion | undefined> {
+    const blockHeight = this.#blocks.findIndex((block) => block.txids.includes(txid));
+    const block = this.#blocks[blockHeight];
+    if (block === undefined) return undefined;
+    const position = block.txids.indexOf(txid);
+    const siblings = levels(block.txids)
+      .slice(0, -1)
+      .flatMap((row, height) => {
+        const at = position >> height;
+        const sibling = row[at ^ 1] ?? row[at];
+        return sibling === undefined ? [] : [bytesToHex(sibling.toReversed())];
+      });
+    return { blockHeight, blockHash: block.hash, header: bytesToHex(block.header), position, siblings };
   }
 
   async feeEstimates(): Promise<readonly FeeEstimate[]> {
@@ -171,6 +194,32 @@ export class MemoryChainSource implements ChainSource {
   }
 }
 
-function blockHash(height: number, fork: number): string {
-  return bytesToHex(hash.sha256(concatBytes(wire.u32(height), wire.u32(fork))));
+/** Regtest's target, which the hash need not meet. */
+const BITS = 0x207fffff;
+
+function blockOf(height: number, fork: number, txids: readonly Txid[]): Block {
+  const header = concatBytes(
+    wire.u32(4),
+    new Uint8Array(32),
+    levels(txids).at(-1)?.[0] ?? new Uint8Array(32),
+    wire.u32(height),
+    wire.u32(BITS),
+    wire.u32(fork),
+  );
+  return { hash: bytesToHex(hash.sha256d(header).reverse()), header, txids };
+}
+
+/** Rows of the merkle tree, leaves first; the last of an odd row is paired with itself. */
+function levels(txids: readonly Txid[]): readonly (readonly Uint8Array[])[] {
+  const rows: Uint8Array[][] = [txids.map((txid) => hexToBytes(txid).reverse())];
+  for (let row = rows[0] ?? []; row.length > 1; ) {
+    const above: Uint8Array[] = [];
+    for (let at = 0; at < row.length; at += 2) {
+      const left = row[at];
+      if (left !== undefined) above.push(hash.sha256d(concatBytes(left, row[at + 1] ?? left)));
+    }
+    rows.push(above);
+    row = above;
+  }
+  return rows;
 }

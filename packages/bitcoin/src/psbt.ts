@@ -4,6 +4,7 @@ import { base64 } from "@scure/base";
 import { RawOldTx } from "@scure/btc-signer/script.js";
 import { bitcoinError } from "./bitcoin-error.ts";
 import { ByteReader } from "./byte-reader.ts";
+import { dataOutputScript } from "./data-output.ts";
 import { type Descriptor, deriveKey, fullDerivation } from "./descriptor.ts";
 import { atOnce } from "./in-turns.ts";
 import { psbtFieldForms, psbtGlobalType, psbtInputType, psbtOutputType } from "./psbt-field.ts";
@@ -395,6 +396,8 @@ export interface PsbtPlan {
   readonly change?:
     | { readonly amountSats: bigint; readonly index: number; readonly position: number }
     | undefined;
+  /** What a last output carries that holds no amount: an anchor of 1..75 bytes. None by default. */
+  readonly data?: Uint8Array | undefined;
   /** Block height; the tip's height keeps miners from reaching back for the fee. */
   readonly lockTime: number;
   /** 0 by default: every wallet reads it. */
@@ -454,6 +457,8 @@ export function buildPsbt(plan: PsbtPlan): Psbt {
       map: psbtDerivation(descriptor, path, "output"),
     });
   }
+  if (plan.data !== undefined)
+    outputs.push({ output: { amountSats: 0n, script: dataOutputScript(plan.data) }, map: [] });
   return {
     version: plan.version ?? 0,
     transaction: {

@@ -25,6 +25,7 @@ function lying(chain: ChainSource, lies: Partial<ChainSource>): ChainSource {
     transactionStatus: (txid) => chain.transactionStatus(txid),
     outspend: (outpoint) => chain.outspend(outpoint),
     rawTransaction: (txid) => chain.rawTransaction(txid),
+    inclusion: (txid) => chain.inclusion(txid),
     feeEstimates: () => chain.feeEstimates(),
     broadcast: (raw) => chain.broadcast(raw),
     ...lies,

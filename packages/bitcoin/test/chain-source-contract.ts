@@ -4,6 +4,7 @@ import { txidSchema } from "@cairn/core";
 import {
   buildPsbt,
   type ChainSource,
+  checkInclusion,
   checkPsbt,
   deriveKey,
   encodePsbt,
@@ -126,6 +127,24 @@ export function chainSourceContract(name: string, open: () => Promise<ChainSourc
     assert.deepEqual(raw, funding.raw);
     assert.equal(parseTransaction(raw).txid, funding.txid);
   });
+
+  contract(
+    "a confirmed transaction proves the block it is in, a waiting one is in none",
+    async ({ chain, source }) => {
+      const among = Array.from({ length: 5 }, () => chain.fund(own.script, 70_000n).txid);
+      for (const txid of [...among, nobody]) assert.equal(await source.inclusion(txid), undefined);
+      chain.mine();
+      const { height, hash } = await source.tip();
+      for (const [position, txid] of among.entries()) {
+        const found = await source.inclusion(txid);
+        assert.ok(found !== undefined);
+        assert.deepEqual([found.blockHeight, found.blockHash, found.position], [height, hash, position]);
+        checkInclusion(txid, found);
+      }
+      chain.reorganise(1);
+      for (const txid of among) assert.equal(await source.inclusion(txid), undefined);
+    },
+  );
 
   contract("a spend moves the coin, and says who spent it", async ({ chain, source }) => {
     const funding = chain.fund(own.script, 70_000n);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { outpointText, txidSchema } from "@cairn/core";
+import { checkpointAnchor, outpointText, txidSchema } from "@cairn/core";
 import fc from "fast-check";
 import {
+  anchoredIn,
   type BitcoinErrorReason,
   bitcoinErrorReason,
   buildPsbt,
@@ -26,9 +27,11 @@ import {
   wire,
 } from "../src/index.ts";
 import { throwsReason } from "./assert-reason.ts";
-import { fundedChain, rulesFor, strangerKey, testWallet } from "./test-wallet.ts";
+import { fundedChain, rulesFor, strangerKey, testCheckpoint, testWallet } from "./test-wallet.ts";
 
 const kinds = ["wpkh", "tr"] as const;
+const anchor = testCheckpoint(3);
+const otherAnchor = testCheckpoint(4);
 const versions = [0, 2] as const;
 
 /** Two coins of 100,000 and 100,001 sat; 40,000 and 50,000 sat to strangers; change of 109,001 in the middle; fee 1,000. */
@@ -143,6 +146,77 @@ test("a payment to the wallet's own address is a recipient, and may be labelled 
   assert.equal(checkPsbt(encodePsbt(psbt), rules).change, undefined);
   const labelled = editMap(psbt, "outputs", 0, () => psbtDerivation(descriptor, [0, 9], "output"));
   assert.equal(checkPsbt(encodePsbt(labelled), rules).change, undefined);
+});
+
+/** {@link scene} with a last output that carries `data`; without change where `plan` says so. */
+function anchoredScene(data: Uint8Array, plan: Partial<PsbtPlan> = {}) {
+  const { psbt, rules } = scene("tr", { data, ...plan });
+  return { psbt, rules: { ...rules, anchor } };
+}
+
+for (const kind of kinds) {
+  test(`${kind}: a spend may anchor the checkpoint that it names, in a last output without amount`, () => {
+    const { psbt, rules } = scene(kind, { data: checkpointAnchor(anchor) });
+    const spend = checkPsbt(encodePsbt(psbt), { ...rules, anchor });
+    assert.equal(spend.outputs.length, 3);
+    assert.equal(spend.psbt.transaction.outputs.length, 4);
+    assert.equal(spend.feeSats, 1_000n);
+    assert.ok(anchoredIn(spend.psbt.transaction, anchor));
+    const bare = checkPsbt(encodePsbt(scene(kind).psbt), scene(kind).rules);
+    // 8 bytes of amount, 1 of length, OP_RETURN, 1 of length, 38 of data.
+    assert.equal(spend.vsize - bare.vsize, 49);
+  });
+}
+
+{
+  const data = checkpointAnchor(anchor);
+  const refused: readonly [string, Psbt, BitcoinErrorReason][] = [
+    ["another checkpoint", anchoredScene(checkpointAnchor(otherAnchor)).psbt, "psbt-anchor-changed"],
+    ["anything", anchoredScene(Buffer.from("hello")).psbt, "psbt-anchor-changed"],
+    ["another tag", anchoredScene(data.with(0, 0x43)).psbt, "psbt-anchor-changed"],
+    ["a byte more", anchoredScene(Uint8Array.of(...data, 0)).psbt, "psbt-anchor-changed"],
+    ["an amount", editOutput(anchoredScene(data).psbt, 3, { amountSats: 1n }), "psbt-anchor-changed"],
+    [
+      "another push",
+      editOutput(anchoredScene(data).psbt, 3, { script: Uint8Array.of(0x6a, 0x4c, 38, ...data) }),
+      "psbt-anchor-missing",
+    ],
+    ["no anchor", scene("tr").psbt, "psbt-anchor-missing"],
+    [
+      "two anchors",
+      editTransaction(anchoredScene(data).psbt, ({ outputs }) => ({
+        outputs: [...outputs, ...outputs.slice(-1)],
+      })),
+      "psbt-too-many-outputs",
+    ],
+    [
+      "the anchor in place of change, and change last",
+      editTransaction(anchoredScene(data).psbt, ({ outputs }) => ({
+        outputs: [outputs[0], outputs[3], outputs[2], outputs[1]].flatMap((output) => output ?? []),
+      })),
+      "psbt-anchor-missing",
+    ],
+  ];
+  for (const [name, psbt, reason] of refused) {
+    test(`a receiver that puts other data into the anchor's place is refused: ${name}`, () => {
+      const whole = { ...psbt, outputs: psbt.transaction.outputs.map((_, i) => psbt.outputs[i] ?? []) };
+      throwsReason(() => checkPsbt(encodePsbt(whole), anchoredScene(data).rules), reason);
+    });
+  }
+}
+
+test("a data output where no checkpoint is named is refused, with change and without", () => {
+  const data = checkpointAnchor(anchor);
+  const withChange = scene("tr", { data });
+  throwsReason(() => checkPsbt(encodePsbt(withChange.psbt), withChange.rules), "psbt-too-many-outputs");
+  const without = scene("tr", { data, change: undefined });
+  throwsReason(() => checkPsbt(encodePsbt(without.psbt), without.rules), "psbt-change-derivation-missing");
+});
+
+test("an anchor's map claims no key of the wallet", () => {
+  const { psbt, rules } = anchoredScene(checkpointAnchor(anchor));
+  const labelled = editMap(psbt, "outputs", 3, () => psbtDerivation(rules.descriptor, [1, 4], "output"));
+  throwsReason(() => checkPsbt(encodePsbt(labelled), rules), "psbt-output-derivation-wrong");
 });
 
 interface Alteration {

@@ -6,6 +6,7 @@ import {
   bitcoinErrorReason,
   branchAndBound,
   type CoinSelectionOptions,
+  dataOutputScript,
   deriveKey,
   dustThreshold,
   feeFor,
@@ -56,6 +57,19 @@ test("an exact match is found and makes no change", () => {
   assert.equal(selection.changeSats, undefined);
   assert.equal(selection.feeSats, 560n);
   assert.equal(selection.vsize, 110);
+});
+
+test("a data output weighs, costs its fee, and holds nothing", () => {
+  const dataScript = dataOutputScript(new Uint8Array(38));
+  const coins = [coin(1, 200_000n)];
+  const [bare, anchored] = [select({ coins }), select({ coins, dataScript })];
+  assert.equal(anchored.vsize - bare.vsize, 49);
+  assert.equal(anchored.feeSats - bare.feeSats, 245n);
+  assert.equal((anchored.changeSats ?? 0n) + anchored.feeSats, 150_000n);
+  const exact = select({ coins: [coin(2, 50_560n), coin(3, 50_800n)], dataScript });
+  assert.deepEqual([exact.coins, exact.changeSats, exact.feeSats], [[coin(3, 50_800n)], undefined, 800n]);
+  throwsReason(() => select({ coins: [coin(2, 50_560n)], dataScript }), "insufficient-funds");
+  throwsReason(() => select({ coins, dataScript, maxFeeSats: bare.feeSats }), "fee-above-maximum");
 });
 
 test("branch-and-bound finds the subset among many that needs no change", () => {

@@ -92,6 +92,10 @@ async function answer(chain: MemoryChainSource, method: string, path: string, bo
       })),
     );
   }
+  if (resource === "block" && action === "header") {
+    const header = chain.header(id);
+    return header === undefined ? { status: 404, body: "Block not found" } : ok(header);
+  }
   if (resource !== "tx") return { status: 404, body: "no such path" };
   const txid = txidSchema.parse(id);
   const status = await chain.transactionStatus(txid);
@@ -106,6 +110,11 @@ async function answer(chain: MemoryChainSource, method: string, path: string, bo
     );
   }
   if (status.state === "unknown") return notFound;
+  if (action === "merkle-proof") {
+    const found = await chain.inclusion(txid);
+    if (found === undefined) return notFound;
+    return ok({ block_height: found.blockHeight, merkle: found.siblings, pos: found.position });
+  }
   if (action === "hex") return ok(Buffer.from(await chain.rawTransaction(txid)).toString("hex"));
   return ok({ txid, version: 2, status: statusOf(status) });
 }

@@ -76,6 +76,24 @@ test("a raw transaction other than the one asked for is refused", async () => {
   await rejectsReason(client().rawTransaction(funding.txid), "chain-answer-invalid");
 });
 
+test("a merkle proof or header that proves nothing is refused", async () => {
+  const { blockHash = "" } = (await client().inclusion(funding.txid)) ?? {};
+  const wrong = {
+    "/merkle-proof": JSON.stringify({ block_height: 1, merkle: ["ab".repeat(32)], pos: 0 }),
+    "/header": "00".repeat(80),
+  };
+  for (const [path, body] of Object.entries(wrong)) {
+    server.intercept = (request, response) => {
+      if (!request.url?.endsWith(path)) return false;
+      response.end(body);
+      return true;
+    };
+    await rejectsReason(client().inclusion(funding.txid), "chain-answer-invalid");
+  }
+  server.intercept = () => false;
+  assert.equal((await client().inclusion(funding.txid))?.blockHash, blockHash);
+});
+
 test("an id other than that of the transaction sent is refused", async () => {
   answers("ab".repeat(32));
   await rejectsReason(client().broadcast(funding.raw), "chain-answer-invalid");
@@ -218,6 +236,7 @@ test("any answer is understood or refused with a type", async () => {
           () => source.transactionStatus(txid),
           () => source.outspend({ txid, vout: 0 }),
           () => source.rawTransaction(txid),
+          () => source.inclusion(txid),
           () => source.feeEstimates(),
         ]) {
           try {

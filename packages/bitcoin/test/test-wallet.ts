@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Network, satsSchema } from "@cairn/core";
+import { AUDIT_ROOT, type Checkpoint, checkpointSchema, type Network, satsSchema } from "@cairn/core";
 import { schnorr, secp256k1 } from "@noble/curves/secp256k1.js";
 import { bytesToNumberBE, numberToBytesBE } from "@noble/curves/utils.js";
 import {
@@ -82,6 +82,7 @@ export function rulesFor(
     readonly maxFeeSats?: bigint;
     readonly tipHeight?: number;
     readonly nextChangeIndex?: number;
+    readonly anchor?: Checkpoint;
   } = {},
 ): PsbtRules {
   return {
@@ -94,6 +95,7 @@ export function rulesFor(
     },
     tipHeight: others.tipHeight ?? 100,
     nextChangeIndex: others.nextChangeIndex ?? 0,
+    ...(others.anchor === undefined ? {} : { anchor: others.anchor }),
   };
 }
 
@@ -110,4 +112,17 @@ export function seededRandom(seed: string) {
       return out;
     },
   };
+}
+
+/** A checkpoint of two empty logs, of which only the bytes matter here. */
+export function testCheckpoint(sequence: number): Checkpoint {
+  return checkpointSchema.parse({
+    version: 1,
+    cluster: "c1".repeat(32),
+    manifestHash: "a1".repeat(32),
+    sequence,
+    previous: "b1".repeat(32),
+    heads: [1, 2].map((node) => ({ node, epoch: 0, length: 0, hash: AUDIT_ROOT })),
+    createdAt: 1_800_000_000_000,
+  });
 }

@@ -29,6 +29,7 @@ function counting(chain: MemoryChainSource) {
     blockHash: (height) => chain.blockHash(height),
     transactionStatus: (txid) => chain.transactionStatus(txid),
     outspend: (outpoint) => chain.outspend(outpoint),
+    inclusion: (txid) => chain.inclusion(txid),
     feeEstimates: () => chain.feeEstimates(),
     broadcast: (raw) => chain.broadcast(raw),
     scriptActivity: async (script) => {

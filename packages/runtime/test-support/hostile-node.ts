@@ -151,6 +151,7 @@ export class HostileNode {
       transactionStatus: (txid) => now().transactionStatus(txid),
       outspend: (outpoint) => now().outspend(outpoint),
       rawTransaction: (txid) => now().rawTransaction(txid),
+      inclusion: (txid) => now().inclusion(txid),
       feeEstimates: () => now().feeEstimates(),
       broadcast: (raw) => now().broadcast(raw),
     };

@@ -37,6 +37,7 @@ export function simulatedChain(node: NodeIndex, modules: SimulatedChainModules):
     transactionStatus: (txid) => answered(() => chain.transactionStatus(txid)),
     outspend: (outpoint) => answered(() => chain.outspend(outpoint)),
     rawTransaction: (txid) => answered(async () => withoutSignatures(await chain.rawTransaction(txid))),
+    inclusion: (txid) => answered(() => chain.inclusion(txid)),
     feeEstimates: () => answered(() => chain.feeEstimates()),
     broadcast: (raw) => {
       if (life.alive) observe({ kind: "broadcast", node, raw });
