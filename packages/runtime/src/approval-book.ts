@@ -33,13 +33,13 @@ const MIN_EXTENSION_MS = 60_000;
 
 /** The approvals of people that this node holds, also those that came before their request. */
 export class ApprovalBook {
-  readonly #options: Pick<SpendOptions, "manifest" | "policy" | "clockSkewMs">;
+  readonly #options: Pick<SpendOptions, "book" | "clockSkewMs">;
   readonly #modules: { readonly clock: Clock; readonly live: LiveSpends };
   /** At most one of each approver. */
   readonly #kept = new Map<RequestHash, readonly SignedSpendApproval[]>();
 
   constructor(
-    options: Pick<SpendOptions, "manifest" | "policy" | "clockSkewMs">,
+    options: Pick<SpendOptions, "book" | "clockSkewMs">,
     modules: { readonly clock: Clock; readonly live: LiveSpends },
   ) {
     this.#options = options;
@@ -63,7 +63,7 @@ export class ApprovalBook {
     hash: RequestHash,
     request: { readonly outputs: readonly SpendOutput[] },
   ): ApprovalStanding | null {
-    const required = requiredApprovals(this.#options.policy, request);
+    const required = requiredApprovals(this.#options.book.policy, request);
     if (required === null) return null;
     const given = this.given(hash);
     const { m: needed, keys } = required;
@@ -107,7 +107,8 @@ export class ApprovalBook {
   }
 
   #context(requestHash: RequestHash): Parameters<typeof verifySpendApproval>[1] {
-    const { manifest, clockSkewMs } = this.#options;
+    const { clockSkewMs, book } = this.#options;
+    const { manifest } = book;
     return { manifest, requestHash, now: this.#modules.clock.now(), clockSkewMs };
   }
 

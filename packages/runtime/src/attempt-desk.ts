@@ -1,12 +1,13 @@
-import type { Clock, Manifest, NodeIndex, Signer } from "@cairn/core";
+import type { Clock, NodeIndex, Signer } from "@cairn/core";
 import type { AttemptLedger, AttemptSettings, Driver, SessionTimeouts, SignerStanding } from "@cairn/signing";
 import type { Cell, Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 import type { SessionDesk } from "./session-desk.ts";
 
 /** What every desk goes by that has sessions of its purpose opened and judges those that peers propose. */
 export interface AttemptDeskOptions {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
+  readonly book: InForce;
   readonly protocolVersions: readonly number[];
   readonly attempts: AttemptSettings;
   readonly timeouts: SessionTimeouts;

@@ -27,8 +27,6 @@ import {
   encodeCanonical,
   type HashHex,
   type Manifest,
-  type ManifestHash,
-  type ManifestInForce,
   type NodeIndex,
   type NodeStore,
   type SessionId,
@@ -42,14 +40,13 @@ import {
 import { z } from "zod";
 import { atTime } from "./at-time.ts";
 import type { Batch, Cell, Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 
-/** What is in force now, asked for at each use. */
-export interface BanDeskOptions extends ManifestInForce {
+export interface BanDeskOptions {
   readonly me: NodeIndex;
-  /** The manifest under this hash, in force or a former one. @throws CairnError `wrong-manifest` */
-  readonly under: (hash: ManifestHash) => ManifestInForce;
+  readonly book: Pick<InForce, "manifest" | "manifestHash" | "under">;
 }
 
 export interface BanDeskModules {
@@ -136,7 +133,8 @@ export class BanDesk {
 
   /** Records a fault in the batch of whatever saw it. A node never accuses itself. */
   violation(batch: Batch, seen: SeenViolation): void {
-    const { me, manifest } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     if (seen.node === me) return;
     if (!manifest.members.some(({ index }) => index === seen.node)) return;
     const now = this.#modules.clock.now();
@@ -198,7 +196,7 @@ export class BanDesk {
     const acceptance = words.find(({ body }) => body.node === node);
     let evidence: Evidence | null = null;
     if (row !== null && acceptance !== undefined) {
-      const { manifestHash } = this.#options;
+      const { manifestHash } = this.#options.book;
       const publicData = new Uint8Array(row.publicData);
       evidence = { type: "InvalidPartial", version: 1, manifestHash, partial, publicData, acceptance };
     }
@@ -219,7 +217,7 @@ export class BanDesk {
    * does not know)
    */
   async onEvidence(from: NodeIndex, payload: Uint8Array): Promise<void> {
-    const { manifest } = this.#options;
+    const { manifest } = this.#options.book;
     const accusation = decodeCanonical(signedAccusationSchema, payload);
     const { accuser, evidence } = accusation.body;
     if (accuser !== from) throw new CairnError("not-member", "a node accuses in its own name only", { from });
@@ -262,7 +260,7 @@ export class BanDesk {
     },
   ): void {
     if (this.#modules.forgiven(order.node, order.violation)) return;
-    const result = ban(this.#ledger.value, order, this.#options.manifest);
+    const result = ban(this.#ledger.value, order, this.#options.book.manifest);
     switch (result.kind) {
       case "known":
         return;
@@ -290,15 +288,15 @@ export class BanDesk {
   }
 
   #judge(evidence: Evidence): Judgement {
-    return judgeEvidence(evidence, this.#options.under(evidence.manifestHash), this.#verifiers);
+    return judgeEvidence(evidence, this.#options.book.under(evidence.manifestHash), this.#verifiers);
   }
 
   /** Whether the accused of then is who has its index now: another node must not answer for it. */
   #isStillMember(evidence: Evidence): boolean {
-    const { manifest, under } = this.#options;
+    const { book } = this.#options;
     const { node } = offenceOf(evidence);
     const identityIn = ({ members }: Manifest) => members.find(({ index }) => index === node)?.identity;
-    return identityIn(manifest) === identityIn(under(evidence.manifestHash).manifest);
+    return identityIn(book.manifest) === identityIn(book.under(evidence.manifestHash).manifest);
   }
 }
 

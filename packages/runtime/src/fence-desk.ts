@@ -7,7 +7,6 @@ import {
   type FenceChallenge,
   fenceChallengeSchema,
   judgeFence,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
   type Nonce,
@@ -20,6 +19,7 @@ import {
   verifyFenceAnswer,
 } from "@cairn/core";
 import type { Batch, Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 import { otherMembers } from "./other-members.ts";
 import type { OwnFence } from "./own-fence.ts";
 import { peerMessage } from "./peer-message.ts";
@@ -31,7 +31,7 @@ const SETTLE_MS = 1_000;
 
 export interface FenceDeskOptions {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
+  readonly book: Pick<InForce, "manifest">;
   /** Time between two challenges to a peer that is up. */
   readonly fenceMs: number;
 }
@@ -82,7 +82,7 @@ export class FenceDesk {
       timer: null,
       waiting: [],
     });
-    this.#peers = new Map(otherMembers(options.manifest, options.me).map((node) => [node, peer()]));
+    this.#peers = new Map(otherMembers(options.book.manifest, options.me).map((node) => [node, peer()]));
   }
 
   async restore(): Promise<void> {
@@ -158,7 +158,7 @@ export class FenceDesk {
 
   async onChallenge(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const challenge = decodeCanonical(fenceChallengeSchema, payload);
-    if (challenge.cluster !== this.#options.manifest.cluster)
+    if (challenge.cluster !== this.#options.book.manifest.cluster)
       throw new CairnError("wrong-cluster", "the fence challenge is of another cluster", { from });
     const answer = await this.#modules.own.answer(from, challenge);
     this.#modules.courier.send(from, peerMessage("fence-answer", encodeCanonical(answer)));
@@ -170,7 +170,7 @@ export class FenceDesk {
     const challenge = peer?.open ?? null;
     if (peer === undefined || challenge === null)
       throw new CairnError("replayed", "the fence answer belongs to no challenge that is open", { from });
-    verifyFenceAnswer(signed, challenge, this.#options.manifest);
+    verifyFenceAnswer(signed, challenge, this.#options.book.manifest);
     peer.open = null;
     peer.unanswered = 0;
     const known = challenge.remembered;
@@ -246,7 +246,8 @@ export class FenceDesk {
 
   #challenge(node: NodeIndex, peer: Peer): void {
     if (this.#closed) return;
-    const { me, manifest } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     const { courier, random } = this.#modules;
     peer.open = {
       version: 1,

@@ -11,7 +11,6 @@ import {
   type KeyRow,
   keygenRequestHash,
   type Manifest,
-  type ManifestHash,
   type NodeIndex,
   type NodeStore,
   publicPackageHash,
@@ -49,7 +48,6 @@ import { unawaited } from "./unawaited.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
 export interface KeygenDeskOptions extends AttemptDeskOptions {
-  readonly manifestHash: ManifestHash;
   readonly clockSkewMs: number;
 }
 
@@ -81,8 +79,10 @@ export class KeygenDesk {
   constructor(options: KeygenDeskOptions, modules: KeygenDeskModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#identities = new Map(options.manifest.members.map((member) => [member.index, member.identity]));
-    this.#parties = partiesOf(options.manifest);
+    this.#identities = new Map(
+      options.book.manifest.members.map((member) => [member.index, member.identity]),
+    );
+    this.#parties = partiesOf(options.book.manifest);
     this.#keys = new LiveKeys(modules);
     this.#stages = new KeygenStages(
       { ...options, parties: this.#parties },
@@ -177,7 +177,8 @@ export class KeygenDesk {
   }
 
   async #take(signed: SignedKeygenRequest, own: boolean): Promise<void> {
-    const { me, manifest, manifestHash, clockSkewMs } = this.#options;
+    const { me, clockSkewMs, book } = this.#options;
+    const { manifest, manifestHash } = book;
     const keyId = keygenRequestHash(signed.body);
     if (this.#keys.get(keyId) !== undefined) return;
     const now = this.#modules.clock.now();
@@ -302,7 +303,7 @@ export class KeygenDesk {
   }
 
   async #makeRecord(keyId: KeyId, publicPackage: Uint8Array): Promise<void> {
-    const { manifest } = this.#options;
+    const { manifest } = this.#options.book;
     const { body } = this.#keys.of(keyId).request;
     const { publicKey, chainCode } = await this.#modules.engine.describe(publicPackage);
     const kind = body.protocol === "frost" ? "tr" : "wpkh";
@@ -323,7 +324,8 @@ export class KeygenDesk {
   }
 
   #setup(keyId: KeyId, request: SignedKeygenRequest): KeygenSetup {
-    const { me, manifest } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     return {
       me,
       cluster: manifest.cluster,

@@ -75,7 +75,7 @@ export class KeygenStages {
   constructor(options: KeygenStagesOptions, modules: KeygenStagesModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#members = options.manifest.members.map(({ index }) => index);
+    this.#members = options.book.manifest.members.map(({ index }) => index);
     this.#attempts = new AttemptLoop(options, {
       ...modules,
       isOpen: async () => true,
@@ -121,7 +121,7 @@ export class KeygenStages {
     const observed = this.#observed.get(session);
     if (observed === undefined) return;
     const { keyId, part } = observed;
-    const signers = testSubsets(this.#members, this.#options.manifest.threshold)[part];
+    const signers = testSubsets(this.#members, this.#options.book.manifest.threshold)[part];
     const [signature] = signed.body.signatures;
     if (signers === undefined || signature === undefined) return;
     const publicPackage = keys.publicPackage(keyId);
@@ -147,7 +147,8 @@ export class KeygenStages {
     plan: AttemptPlan,
     attempt: number,
   ): Promise<void> {
-    const { me, manifest, protocolVersions } = this.#options;
+    const { me, protocolVersions, book } = this.#options;
+    const { manifest } = book;
     const up = this.#modules.up();
     // A stage needs all of its signers: an attempt without one of them would only use up its turn.
     if (!job.signers.every((node) => up.has(node))) return this.#attempts.wakeSoon(key);
@@ -262,7 +263,7 @@ export class KeygenStages {
   #testItem(keyId: KeyId, subset: readonly NodeIndex[]) {
     const { keys } = this.#modules;
     return testSigningItem({
-      cluster: this.#options.manifest.cluster,
+      cluster: this.#options.book.manifest.cluster,
       keyId,
       protocol: keys.of(keyId).row.protocol,
       publicPackage: publicPackageHash(keys.publicPackage(keyId)),
@@ -300,7 +301,7 @@ export class KeygenStages {
 
   #signersOf(stage: KeygenStage): readonly NodeIndex[] {
     if (stage.step !== "test") return this.#members;
-    return testSubsets(this.#members, this.#options.manifest.threshold)[stage.part] ?? [];
+    return testSubsets(this.#members, this.#options.book.manifest.threshold)[stage.part] ?? [];
   }
 }
 

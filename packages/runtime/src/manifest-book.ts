@@ -21,6 +21,9 @@ export interface ManifestLink extends Constitution {
   readonly commit: ChangeCommit | null;
 }
 
+/** What a part of the node goes by, asked for at each use. */
+export type InForce = Pick<ManifestBook, "manifest" | "manifestHash" | "policy" | "under">;
+
 /** More changes than a cluster ever makes. */
 const MAX_CHANGES = 1_000_000;
 

@@ -16,7 +16,8 @@ export interface NodeEvent {
     | "fence"
     | "checkpoint"
     | "presignatures"
-    | "primes";
+    | "primes"
+    | "alert";
   readonly subject: string;
   readonly state: string;
   readonly data: { readonly [key: string]: string | number | boolean | null };

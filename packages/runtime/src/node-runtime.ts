@@ -111,13 +111,7 @@ export class NodeRuntime {
     this.bans = new BanDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
-        get manifestHash() {
-          return book.manifestHash;
-        },
-        under: (hash) => book.under(hash),
+        book,
       },
       {
         loop,
@@ -138,9 +132,7 @@ export class NodeRuntime {
       {
         me,
         epoch: options.epoch,
-        get manifest() {
-          return book.manifest;
-        },
+        book,
       },
       {
         loop,
@@ -157,9 +149,7 @@ export class NodeRuntime {
       {
         me,
         fenceMs: options.audit.fenceMs,
-        get manifest() {
-          return book.manifest;
-        },
+        book,
       },
       {
         loop,
@@ -191,9 +181,7 @@ export class NodeRuntime {
     this.sessions = new SessionDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
+        book,
       },
       {
         loop,
@@ -219,16 +207,7 @@ export class NodeRuntime {
     this.spends = new SpendDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
-        get manifestHash() {
-          return book.manifestHash;
-        },
-        get policy() {
-          return book.policy;
-        },
-        under: (hash) => book.under(hash),
+        book,
         protocolVersions,
         clockSkewMs: options.clockSkewMs,
         roundMs: options.roundMs,
@@ -272,9 +251,7 @@ export class NodeRuntime {
     this.#signing = new SignDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
+        book,
         protocolVersions,
         attempts: options.attempts,
         timeouts: options.timeouts,
@@ -297,12 +274,7 @@ export class NodeRuntime {
     this.keys = new KeygenDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
-        get manifestHash() {
-          return book.manifestHash;
-        },
+        book,
         protocolVersions,
         clockSkewMs: options.clockSkewMs,
         attempts: options.attempts,
@@ -340,9 +312,7 @@ export class NodeRuntime {
     this.presignatures = new PresignDesk(
       {
         me,
-        get manifest() {
-          return book.manifest;
-        },
+        book,
         protocolVersions,
         attempts: options.attempts,
         timeouts: options.timeouts,

@@ -8,7 +8,6 @@ import {
   type FenceChallenge,
   type HashHex,
   judgeFence,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
   overlapQuorum,
@@ -19,13 +18,14 @@ import {
 } from "@cairn/core";
 import { z } from "zod";
 import type { Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 
 /** Key of the epoch that the database was last used in. */
 const EPOCH_KEY = "fence-epoch";
 
 export interface OwnFenceOptions {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
+  readonly book: Pick<InForce, "manifest">;
   /** Of the file beside the database. */
   readonly epoch: number;
 }
@@ -115,7 +115,8 @@ export class OwnFence {
    * @throws CairnError `wrong-recipient`, `signature-invalid`, `wrong-cluster` for challenges that are none
    */
   async answer(from: NodeIndex, challenge: FenceChallenge): Promise<SignedFenceAnswer> {
-    const { me, manifest } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     const { signer, clock } = this.#modules;
     const { remembered, nonce } = challenge;
     if (challenge.node !== me || challenge.challenger !== from) {
@@ -164,7 +165,7 @@ export class OwnFence {
   #hear(from: NodeIndex): void {
     this.#heard.add(from);
     // So many others are needed for whatever this node would take part in; any two such groups share an honest peer.
-    const needed = overlapQuorum(this.#options.manifest.members.length) - 1;
+    const needed = overlapQuorum(this.#options.book.manifest.members.length) - 1;
     if (this.#state !== "asking" || this.#heard.size < needed) return;
     this.#state = "admitted";
     this.#admission.resolve();

@@ -23,6 +23,7 @@ import {
   publicDataAcceptance,
 } from "@cairn/signing";
 import type { Batch, Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 import type { SessionDesk } from "./session-desk.ts";
 
 export interface PendingPresignaturesModules {
@@ -61,10 +62,11 @@ export class PendingPresignatures {
   readonly #identities: ReadonlyMap<NodeIndex, Manifest["members"][number]["identity"]>;
 
   constructor(
-    { me, manifest }: { readonly me: NodeIndex; readonly manifest: Manifest },
+    { me, book }: { readonly me: NodeIndex; readonly book: Pick<InForce, "manifest"> },
     modules: PendingPresignaturesModules,
   ) {
     this.#me = me;
+    const { manifest } = book;
     this.#manifest = manifest;
     this.#modules = modules;
     this.#identities = new Map(manifest.members.map((member) => [member.index, member.identity]));

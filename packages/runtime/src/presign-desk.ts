@@ -320,7 +320,7 @@ export class PresignDesk {
   }
 
   #key(row: KeyRow): InventoryKey {
-    const { manifest } = this.#options;
+    const { manifest } = this.#options.book;
     return {
       cluster: manifest.cluster,
       keyId: row.keyId,

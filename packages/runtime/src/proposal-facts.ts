@@ -7,12 +7,13 @@ import type { AttemptDeskOptions } from "./attempt-desk.ts";
  * @throws CairnError `not-member`
  */
 export function proposalFacts(
-  options: Pick<AttemptDeskOptions, "me" | "manifest" | "protocolVersions" | "attempts">,
+  options: Pick<AttemptDeskOptions, "me" | "book" | "protocolVersions" | "attempts">,
   clock: Clock,
   from: NodeIndex,
   subject: SessionSubject,
 ): ProposalFacts {
-  const { manifest, me, protocolVersions, attempts } = options;
+  const { me, protocolVersions, attempts } = options;
+  const { manifest } = options.book;
   return {
     cluster: manifest.cluster,
     me,

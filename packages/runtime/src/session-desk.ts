@@ -40,12 +40,13 @@ import {
   subjectKey,
 } from "@cairn/signing";
 import type { Batch, Loop } from "./loop.ts";
+import type { InForce } from "./manifest-book.ts";
 import type { SessionOwner } from "./session-owner.ts";
 import { SessionWorker } from "./session-worker.ts";
 
 export interface SessionDeskOptions {
   readonly me: NodeIndex;
-  readonly manifest: Manifest;
+  readonly book: Pick<InForce, "manifest">;
 }
 
 export interface SessionDeskModules {
@@ -101,7 +102,9 @@ export class SessionDesk {
   constructor(options: SessionDeskOptions, modules: SessionDeskModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#identities = new Map(options.manifest.members.map((member) => [member.index, member.identity]));
+    this.#identities = new Map(
+      options.book.manifest.members.map((member) => [member.index, member.identity]),
+    );
     this.#worker = new SessionWorker(options.me, {
       ...modules,
       feed: (session, event) => this.#feed(session, event),
@@ -170,7 +173,7 @@ export class SessionDesk {
     const opened = openSession(
       {
         me: this.#options.me,
-        cluster: this.#options.manifest.cluster,
+        cluster: this.#options.book.manifest.cluster,
         proposal,
         work,
         identities: this.#identities,

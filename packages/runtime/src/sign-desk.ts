@@ -166,7 +166,7 @@ export class SignDesk {
       if (this.#attempts.get(grantId) !== undefined) return;
       const firstSeenAt = spends.get(hash)?.row.firstSeenAt ?? clock.now();
       // The policy's delay counts from this node's own first sight as well (architecture §5.4).
-      const held = (firstSeenAt + this.#options.manifest.policyDelayMs) as UnixMs;
+      const held = (firstSeenAt + this.#options.book.manifest.policyDelayMs) as UnixMs;
       this.#attempts.add(batch, grantId, grantSubject(grant), { hash, grant }, held);
       batch.afterwards(() => {
         this.#waiters.wake(grantId);
@@ -206,7 +206,7 @@ export class SignDesk {
       subsets,
     );
     const proposal = makeProposal({
-      cluster: this.#options.manifest.cluster,
+      cluster: this.#options.book.manifest.cluster,
       purpose: "sign",
       subject: subject.subject,
       stage: null,

@@ -63,7 +63,8 @@ export class SpendBuilder {
 
   /** The intent but for its PSBT. @throws CairnError for everything that is wrong with the request */
   draft(request: SpendRequest, signature: SignatureHex | null): Intent {
-    const { manifest, manifestHash, protocolVersions } = this.#options;
+    const { protocolVersions, book } = this.#options;
+    const { manifest, manifestHash } = book;
     const now = this.#modules.clock.now();
     if (request.expiry <= now) {
       throw new CairnError("expired", "the request has expired; sign a new one", {
@@ -77,6 +78,7 @@ export class SpendBuilder {
       request: { body: request, signature },
       psbt: Uint8Array.of(0),
       wallet: request.wallet,
+      anchor: null,
       manifestHash,
       policyVersion: manifest.policyVersion,
       protocolVersion: Math.max(
@@ -84,7 +86,7 @@ export class SpendBuilder {
       ),
       createdAt: now,
     };
-    checkIntent(draft, intentContext(this.#options, this.#options, now));
+    checkIntent(draft, intentContext(book, this.#options, now));
     return draft;
   }
 

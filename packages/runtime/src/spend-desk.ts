@@ -221,7 +221,7 @@ export class SpendDesk {
   grantOf(hash: IntentHash): { readonly grant: Grant; readonly evidence: GrantEvidence } | null {
     const live = this.#live.get(hash);
     if (live === undefined || live.checked === null) return null;
-    const { manifest, manifestHash } = this.#options.under(live.intent.manifestHash);
+    const { manifest, manifestHash } = this.#options.book.under(live.intent.manifestHash);
     const source = {
       intent: live.intent,
       manifest,

@@ -63,7 +63,7 @@ export class SpendInbox {
     try {
       checkIntent(
         intent,
-        intentContext(this.#options.under(intent.manifestHash), this.#options, clock.now()),
+        intentContext(this.#options.book.under(intent.manifestHash), this.#options, clock.now()),
       );
     } catch (error) {
       if (!isCairnError(error)) throw error;
@@ -102,7 +102,7 @@ export class SpendInbox {
     const { loop, live, faulty } = this.#modules;
     const vote = decodeCanonical(signedVoteSchema, payload);
     const hash = vote.body.intentHash;
-    const { manifest, manifestHash } = this.#options.under(vote.body.manifestHash);
+    const { manifest, manifestHash } = this.#options.book.under(vote.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVote(vote, manifest, manifestHash)))) return;
     const known = faulty.has(hash);
     if (known) await loop.run((batch) => faulty.accuse(batch, hash, vote));
@@ -118,7 +118,7 @@ export class SpendInbox {
   async onVoid(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const signed = decodeCanonical(signedVoidSchema, payload);
     const hash = signed.body.intentHash;
-    const { manifest, manifestHash } = this.#options.under(signed.body.manifestHash);
+    const { manifest, manifestHash } = this.#options.book.under(signed.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVoid(signed, manifest, manifestHash)))) return;
     await this.#feed(hash, from, { kind: "void", from, void: signed });
   }
@@ -160,7 +160,7 @@ export class SpendInbox {
   /** Whether every honest node finds the intent faulty, for ever. What may be this node's own lag is no such fault. */
   #isMalformed(intent: Intent): boolean {
     try {
-      checkIntentForm(intent, this.#options.under(intent.manifestHash));
+      checkIntentForm(intent, this.#options.book.under(intent.manifestHash));
       return false;
     } catch (error) {
       if (!isCairnError(error)) throw error;

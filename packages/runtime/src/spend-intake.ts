@@ -109,7 +109,7 @@ export class SpendIntake {
       });
       batch.audit("intent-stored", hash, { from, request: row.request, txid: row.txid });
       if (own) {
-        const others = otherMembers(this.#options.manifest, this.#options.me);
+        const others = otherMembers(this.#options.book.manifest, this.#options.me);
         batch.post(others, `intent/${hash}`, peerMessage("intent", row.intentBody));
       }
       voting.open(batch, hash);
@@ -130,7 +130,8 @@ export class SpendIntake {
    */
   async takeApproval(signed: SignedSpendApproval, from: NodeIndex): Promise<void> {
     const { loop, live, approvals, voting } = this.#modules;
-    const { manifest, me } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     const { requestHash, approver, expiry } = signed.body;
     await loop.run((batch) => {
       if (!approvals.keep(batch, signed)) return;

@@ -32,10 +32,10 @@ export interface SpendJudgeModules {
 
 /** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
 export class SpendJudge {
-  readonly #options: Pick<SpendOptions, "manifest" | "policy" | "under">;
+  readonly #options: Pick<SpendOptions, "book">;
   readonly #modules: SpendJudgeModules;
 
-  constructor(options: Pick<SpendOptions, "manifest" | "policy" | "under">, modules: SpendJudgeModules) {
+  constructor(options: Pick<SpendOptions, "book">, modules: SpendJudgeModules) {
     this.#options = options;
     this.#modules = modules;
   }
@@ -52,10 +52,10 @@ export class SpendJudge {
     if (check.kind === "wait") return { kind: "defer", code: check.code, blocking: [] };
     const { clock, claims, approvals } = this.#modules;
     const live = this.#modules.live.of(hash);
-    const { manifest, under } = this.#options;
-    if (isOutlived(live.intent, under(live.intent.manifestHash).manifest, manifest))
+    const { book } = this.#options;
+    if (isOutlived(live.intent, book.under(live.intent.manifestHash).manifest, book.manifest))
       return { kind: "reject", code: "wrong-manifest", blocking: [] };
-    const policy = evaluate(this.#options.policy, {
+    const policy = evaluate(this.#options.book.policy, {
       history: claims.history(),
       request: live.intent.request.body,
       lineage: live.row.lineage,
@@ -89,7 +89,7 @@ export class SpendJudge {
   ): PolicyVerdict {
     const { claims, live, approvals } = this.#modules;
     const known = live.all().find(({ row }) => row.request === hash);
-    return evaluate(this.#options.policy, {
+    return evaluate(this.#options.book.policy, {
       history: claims.history(),
       request,
       lineage: known?.row.lineage ?? ("" as LineageId),

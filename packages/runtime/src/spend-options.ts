@@ -1,11 +1,11 @@
 import type { IntentRules } from "@cairn/consensus";
-import type { Constitution, ManifestHash, NodeIndex, UnixMs } from "@cairn/core";
+import type { Constitution, NodeIndex, UnixMs } from "@cairn/core";
+import type { InForce } from "./manifest-book.ts";
 
-/** What everything about spends at this node goes by: what is in force now, asked for at each use. */
-export interface SpendOptions extends Constitution {
+/** What everything about spends at this node goes by. */
+export interface SpendOptions {
   readonly me: NodeIndex;
-  /** What is or was in force under this hash. @throws CairnError `wrong-manifest` */
-  readonly under: (hash: ManifestHash) => Constitution;
+  readonly book: InForce;
   readonly protocolVersions: readonly number[];
   readonly clockSkewMs: number;
   /** Length of a round of voting. */

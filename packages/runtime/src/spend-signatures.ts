@@ -105,7 +105,8 @@ export class SpendSignatures {
   /** In a while, posts the signatures that this node took part in making to all who have not shown them until then. */
   tell(hash: IntentHash): void {
     const { clock, live, loop, report } = this.#modules;
-    const { manifest, me, recheckMs } = this.#options;
+    const { me, recheckMs, book } = this.#options;
+    const { manifest } = book;
     clock.after(recheckMs, () => {
       const row = live.get(hash)?.row;
       if (row?.signedTx == null) return;

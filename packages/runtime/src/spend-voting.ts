@@ -91,14 +91,14 @@ export class SpendVoting {
   constructor(options: SpendOptions, modules: SpendVotingModules) {
     this.#options = options;
     this.#modules = modules;
-    this.#others = otherMembers(options.manifest, options.me);
+    this.#others = otherMembers(options.book.manifest, options.me);
   }
 
   /** What the machine of an intent is told with every event: it keeps the manifest that it names. */
   contextOf(intent: Intent): VotingContext {
-    const { me, roundMs, under } = this.#options;
+    const { me, roundMs, book } = this.#options;
     const now = this.#modules.clock.now();
-    return { me, roundMs, ...intentContext(under(intent.manifestHash), this.#options, now) };
+    return { me, roundMs, ...intentContext(book.under(intent.manifestHash), this.#options, now) };
   }
 
   /** Opens voting on a spend, once the approvals that policy asks for are there (architecture §5.3). */
@@ -217,7 +217,8 @@ export class SpendVoting {
   }
 
   #cast(batch: Batch, hash: IntentHash, effect: EffectOf<"cast">): void {
-    const { manifest, me } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     const { manifestHash } = this.#modules.live.of(hash).intent;
     const { round, approve, reason } = effect;
     if (approve) this.#modules.claims.hold(batch, hash);
@@ -241,7 +242,8 @@ export class SpendVoting {
   }
 
   #defer(batch: Batch, hash: IntentHash, effect: EffectOf<"defer-notice">): void {
-    const { manifest, me, recheckMs } = this.#options;
+    const { me, recheckMs, book } = this.#options;
+    const { manifest } = book;
     const { round, code, blocking } = effect;
     const deferral: Deferral = {
       version: 1,
@@ -317,7 +319,8 @@ export class SpendVoting {
   /** Signs `Void` where this node never released a partial for the spend, nor may have. */
   async #void(hash: IntentHash): Promise<void> {
     const { store, loop, signer, live } = this.#modules;
-    const { manifest, me } = this.#options;
+    const { me, book } = this.#options;
+    const { manifest } = book;
     await this.#modules.admitted();
     // The grant's id follows from the intent alone, so what an earlier process did counts even before the PSBT is read again.
     const sessions = await store.sessions({ subject: grantIdOf(hash) });

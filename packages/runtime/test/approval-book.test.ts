@@ -104,10 +104,13 @@ class Bench {
     };
     const options = {
       me,
-      ...constitution,
-      under: () => constitution,
-      get policy() {
-        return constitution.policy;
+      book: {
+        manifest,
+        manifestHash: constitution.manifestHash,
+        under: () => constitution,
+        get policy() {
+          return constitution.policy;
+        },
       },
       protocolVersions: [1],
       clockSkewMs: 1_000,

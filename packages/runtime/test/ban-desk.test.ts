@@ -27,7 +27,7 @@ import {
   type ViolationRow,
 } from "@cairn/core";
 import { ManualClock, namedSigner, testManifest } from "@cairn/core/test-support";
-import { type AuditFact, BanDesk, Loop } from "../src/index.ts";
+import { type AuditFact, BanDesk, Loop, type ManifestLink } from "../src/index.ts";
 import { PeerInbox, type PeerInboxModules } from "../src/peer-inbox.ts";
 
 const HOUR = 3_600_000;
@@ -85,12 +85,14 @@ function benchOf(
   const desk = new BanDesk(
     {
       me: 1 as NodeIndex,
-      manifest,
-      manifestHash: manifestHash(manifest),
-      under: (hash) => {
-        const found = known.find((each) => manifestHash(each) === hash);
-        if (found === undefined) throw new CairnError("wrong-manifest", "unknown");
-        return { manifest: found, manifestHash: hash };
+      book: {
+        manifest,
+        manifestHash: manifestHash(manifest),
+        under: (hash) => {
+          const found = known.find((each) => manifestHash(each) === hash);
+          if (found === undefined) throw new CairnError("wrong-manifest", "unknown");
+          return { manifest: found, manifestHash: hash } as ManifestLink;
+        },
       },
     },
     {

@@ -132,11 +132,11 @@ export class FenceBench {
     };
     const { clock, manifest } = this;
     const own = new OwnFence(
-      { me, manifest, epoch },
+      { me, book: { manifest }, epoch },
       { loop, store, signer: namedSigner(`node ${index}`), clock, changed: (state) => events.push(state) },
     );
     const desk = new FenceDesk(
-      { me, manifest, fenceMs: 60_000 },
+      { me, book: { manifest }, fenceMs: 60_000 },
       {
         loop,
         store,

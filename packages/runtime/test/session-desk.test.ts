@@ -128,7 +128,7 @@ function bench() {
   };
   const members = identities.map((identity, at) => ({ index: at + 1, identity: identity.publicKey }));
   const desk = new SessionDesk(
-    { me: 1 as NodeIndex, manifest: { cluster, members } as never },
+    { me: 1 as NodeIndex, book: { manifest: { cluster, members } as never } },
     {
       loop,
       courier,

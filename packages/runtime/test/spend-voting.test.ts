@@ -52,8 +52,7 @@ async function bench() {
   const voting = new SpendVoting(
     {
       me: 1 as NodeIndex,
-      ...constitution,
-      under: () => constitution,
+      book: { ...constitution, under: () => constitution },
       protocolVersions: [1],
       clockSkewMs: 0,
       roundMs: 3_600_000,
