@@ -69,6 +69,8 @@ export interface InitClusterOptions {
   readonly modes?: Partial<Manifest["modes"]>;
   /** Accept the bare `{recipient, amount_sats}`; regtest only. */
   readonly unsignedRequests?: boolean;
+  /** Let spends anchor checkpoints of the audit logs on the chain. */
+  readonly checkpointAnchors?: boolean;
   /** Sections of `cairn.toml` for all nodes, such as shorter times for tests. */
   readonly settings?: NodeSettings;
 }
@@ -225,6 +227,7 @@ function createCluster(options: InitClusterOptions, { clock, random }: InitClust
     caFingerprint: authority.fingerprint,
     modes: options.modes,
     unsignedRequests: options.unsignedRequests,
+    checkpointAnchors: options.checkpointAnchors,
     nonce: parseShape(nonceSchema, toHex(random.bytes(32))),
     createdAt: now,
   });

@@ -3,14 +3,17 @@ import {
   CairnError,
   clusterIdSchema,
   type IntentHash,
+  isCairnError,
   MAX_REQUEST_LIFETIME_MS,
   type Manifest,
   type ManifestHash,
   manifestHashSchema,
   signatureHexSchema,
+  signedCheckpointSchema,
   spendRequestSchema,
   type UnixMs,
   unixMsSchema,
+  verifyCheckpoint,
   verifyOwner,
   walletIdSchema,
 } from "@cairn/core";
@@ -36,6 +39,8 @@ export const intentSchema = z.strictObject({
       `expected 1..${MAX_PSBT_BYTES} bytes`,
     ),
   wallet: walletIdSchema,
+  /** The checkpoint that the PSBT's last output anchors, whole, so that whoever checks the intent needs no other word for it; or null. */
+  anchor: signedCheckpointSchema.nullable(),
   /** The manifest under which nodes vote. */
   manifestHash: manifestHashSchema,
   policyVersion: z.number().int().min(1),
@@ -70,7 +75,8 @@ export interface IntentContext extends IntentRules {
  * The checks of an intent that give every honest node the same answer for ever: what a third party can judge. PSBT against
  * request is the bitcoin package's `checkPsbt`.
  * @throws CairnError `wrong-cluster`, `wrong-manifest`, `wrong-network`, `wrong-wallet`, `wrong-policy`, `unsupported-version`,
- * `unsigned-request`, `unknown-requester`, `signature-invalid`, `malformed` (lifetime or times contradict each other)
+ * `unsigned-request`, `unknown-requester`, `signature-invalid`, `malformed` (lifetime or times contradict each other; an anchor that the
+ * manifest does not allow, or of what no quorum signed under it)
  */
 export function checkIntentForm(intent: Intent, rules: IntentRules): void {
   const { manifest } = rules;
@@ -116,6 +122,7 @@ export function checkIntentForm(intent: Intent, rules: IntentRules): void {
     );
   }
   checkLifetime(intent);
+  checkAnchor(intent, rules);
   verifyOwner(intent.request.body, intent.request.signature, manifest);
 }
 
@@ -158,6 +165,23 @@ export function checkIntent(intent: Intent, context: IntentContext): void {
       expiry: intent.request.body.expiry,
       now: context.now,
     });
+  }
+}
+
+function checkAnchor({ anchor }: Intent, rules: IntentRules): void {
+  if (anchor === null) return;
+  if (!rules.manifest.checkpointAnchors)
+    throw new CairnError("malformed", "the intent anchors a checkpoint, which the manifest does not allow");
+  try {
+    verifyCheckpoint(anchor, rules);
+  } catch (cause) {
+    if (!isCairnError(cause)) throw cause;
+    throw new CairnError(
+      "malformed",
+      "the intent anchors what is no checkpoint of its manifest",
+      { code: cause.code, sequence: anchor.checkpoint.sequence },
+      { cause },
+    );
   }
 }
 

@@ -101,6 +101,7 @@ export function intentOf(
     request: { body: request, signature: cluster.owner.sign("cairn/spend-request/v1", request) },
     psbt: Buffer.from("psbt"),
     wallet: request.wallet,
+    anchor: null,
     manifestHash: cluster.manifestHash,
     policyVersion: 1,
     protocolVersion: 1,

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  AUDIT_ROOT,
+  type Checkpoint,
   type ClusterId,
   decodeCanonical,
   type Ed25519PublicKey,
@@ -10,11 +12,23 @@ import {
   MAX_REQUEST_LIFETIME_MS,
   type ManifestHash,
   type Sats,
+  type SignedCheckpoint,
+  signCheckpoint,
   type UnixMs,
   type WalletId,
 } from "@cairn/core";
 import { checkIntent, type Intent, type IntentContext, intentHash, intentSchema } from "../src/index.ts";
-import { clusterOf, hash, intentContext, intentOf, NOW, requestOf, signerOf } from "./cluster.ts";
+import {
+  clusterOf,
+  hash,
+  intentContext,
+  intentOf,
+  NOW,
+  nodeOf,
+  requestOf,
+  signerOf,
+  type TestCluster,
+} from "./cluster.ts";
 
 const cluster = clusterOf();
 
@@ -89,6 +103,60 @@ test("an intent from the future is refused beyond the allowed skew", () => {
   refuses(intentOf(cluster, { createdAt: (NOW + 2_001) as UnixMs }), "clock-skew");
   const early = requestOf(cluster, { createdAt: (NOW + 2_001) as UnixMs });
   refuses(intentOf(cluster, {}, early), "clock-skew");
+});
+
+const anchoring = clusterOf({ change: { checkpointAnchors: true } });
+
+/** A checkpoint of five logs, signed by the nodes 1 … `signers`. */
+function checkpointOf(of: TestCluster, signers: number, change: Partial<Checkpoint> = {}): SignedCheckpoint {
+  const checkpoint: Checkpoint = {
+    version: 1,
+    cluster: of.manifest.cluster,
+    manifestHash: of.manifestHash,
+    sequence: 0,
+    previous: null,
+    heads: of.manifest.members.map(({ index }) => ({ node: index, epoch: 0, length: 0, hash: AUDIT_ROOT })),
+    createdAt: NOW,
+    ...change,
+  };
+  const members = of.manifest.members.slice(0, signers);
+  return {
+    checkpoint,
+    signatures: members.map(({ index }) => signCheckpoint(checkpoint, index, nodeOf(of, index))),
+  };
+}
+
+test("an intent may anchor a checkpoint that a quorum signed, where the manifest allows it", () => {
+  const anchor = checkpointOf(anchoring, 4);
+  checkIntent(intentOf(anchoring, { anchor }), intentContext(anchoring));
+  checkIntent(intentOf(anchoring), intentContext(anchoring));
+  refuses(intentOf(cluster, { anchor: checkpointOf(cluster, 4) }), "malformed");
+});
+
+test("a receiver that anchors what is no checkpoint of the cluster is refused by every node", () => {
+  const former = clusterOf({ change: { checkpointAnchors: true, nonce: hash("former") as never } });
+  const sound = checkpointOf(anchoring, 4);
+  const invented: Record<string, SignedCheckpoint> = {
+    "signed by too few": checkpointOf(anchoring, 3),
+    "altered after its signatures": {
+      ...sound,
+      checkpoint: { ...sound.checkpoint, sequence: 0, createdAt: (NOW + 1) as UnixMs },
+    },
+    "of another cluster": checkpointOf(former, 4),
+    "under another manifest": checkpointOf(anchoring, 4, { manifestHash: hash("other") as ManifestHash }),
+    "signed twice by one node": {
+      ...sound,
+      signatures: [1, 2, 3, 3].flatMap((at) => sound.signatures[at - 1] ?? []),
+    },
+    "of too few logs": checkpointOf(anchoring, 4, { heads: sound.checkpoint.heads.slice(0, 4) }),
+  };
+  for (const [name, anchor] of Object.entries(invented)) {
+    assert.throws(
+      () => checkIntent(intentOf(anchoring, { anchor }), intentContext(anchoring)),
+      (error) => isCairnError(error, "malformed"),
+      name,
+    );
+  }
 });
 
 test("an unsigned request passes only where the manifest allows it", () => {

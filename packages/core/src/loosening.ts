@@ -44,6 +44,7 @@ export function loosens(current: Manifest, next: Manifest, policies: PolicyChang
     next.changeDelayMs >= current.changeDelayMs &&
     next.caFingerprint === current.caFingerprint &&
     (current.unsignedRequests || !next.unsignedRequests) &&
+    (current.checkpointAnchors || !next.checkpointAnchors) &&
     (next.policy === current.policy || (policies !== null && policyTightens(current, next, policies)));
   return !tightens;
 }

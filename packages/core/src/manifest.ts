@@ -95,6 +95,8 @@ export const manifestSchema = z
     caFingerprint: hashHexSchema,
     /** Accept the bare `{recipient, amount_sats}`; regtest only. */
     unsignedRequests: z.boolean(),
+    /** Spends may carry the anchor of a co-signed checkpoint of the audit logs in an output of their own. */
+    checkpointAnchors: z.boolean(),
     /** Versions of the peer protocol that members may speak, ascending. */
     protocolVersions: z.array(z.number().int().min(1)).min(1).max(16),
     createdAt: unixMsSchema,

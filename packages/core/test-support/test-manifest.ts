@@ -60,6 +60,7 @@ export function testManifest(
     changeDelayMs: 0,
     caFingerprint: hash("ca"),
     unsignedRequests: false,
+    checkpointAnchors: false,
     protocolVersions: [1],
     createdAt: 1,
     effectiveAt: change.createdAt ?? 1,

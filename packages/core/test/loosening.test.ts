@@ -38,6 +38,7 @@ const loosening: Record<string, Partial<Manifest>> = {
   "a shorter delay of changes": { changeDelayMs: 9 },
   "another CA": { caFingerprint: hash("other") },
   "unsigned requests": { unsignedRequests: true },
+  "anchors in spends": { checkpointAnchors: true },
   "another policy": { policy: hash("other") },
 };
 const harmless: Record<string, Partial<Manifest>> = {

@@ -295,6 +295,7 @@ export class FakeNode implements NodeFacade {
       request: { body: request, signature },
       psbt: new Uint8Array(encodePsbt(psbt)),
       wallet: request.wallet,
+      anchor: null,
       manifestHash: manifestHash(manifest),
       policyVersion: 1,
       protocolVersion: 1,

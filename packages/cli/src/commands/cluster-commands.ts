@@ -139,6 +139,7 @@ export function addClusterCommands(program: Command, context: CommandContext): v
           ["requesters", manifest.requesters.map((key) => key.slice(0, 16)).join(", ")],
           ["approvers", manifest.approvers.map((key) => key.slice(0, 16)).join(", ") || "none"],
           ["unsigned requests", manifest.unsignedRequests ? "accepted" : "refused"],
+          ["checkpoint anchors", manifest.checkpointAnchors ? "on" : "off"],
           ["signed by", `${signatures.length} operators`],
         ]);
         output.line("");

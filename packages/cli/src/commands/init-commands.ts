@@ -23,6 +23,7 @@ interface InitOptions extends PolicyOptions {
   readonly peerPort: number;
   readonly apiPort: number;
   readonly unsignedRequests?: true;
+  readonly checkpointAnchors?: true;
   readonly storage?: string;
   readonly storagePasswordFile?: string;
 }
@@ -61,6 +62,7 @@ export function addInitCommands(program: Command, context: CommandContext): void
     .option("--storage <url>", "where a node keeps its state, as storage.url; {node} stands for its index")
     .option("--storage-password-file <file>", "of the Postgres user, mode 0600")
     .option("--unsigned-requests", "accept spends that nobody signed; regtest only")
+    .option("--checkpoint-anchors", "let spends put the hash of the audit logs' checkpoint on the chain")
     .addHelpText(
       "after",
       examples(
@@ -108,6 +110,7 @@ async function initOneMachine(context: CommandContext, options: InitOptions): Pr
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.unsignedRequests === undefined ? {} : { unsignedRequests: true }),
+      ...(options.checkpointAnchors === undefined ? {} : { checkpointAnchors: true }),
       policy: readPolicyOptions(options),
     },
     context.modules,

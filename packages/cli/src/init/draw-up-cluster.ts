@@ -27,7 +27,7 @@ import type { MemberEntry } from "./member-entry.ts";
 import { writeFolder } from "./write-folder.ts";
 
 export interface DrawUpOptions
-  extends Pick<GenesisFacts, "network" | "threshold" | "modes" | "unsignedRequests"> {
+  extends Pick<GenesisFacts, "network" | "threshold" | "modes" | "unsignedRequests" | "checkpointAnchors"> {
   /** Folder to make; it must not exist, or be empty. */
   readonly dir: string;
   /** The operators' entries; the first becomes node 1. */
@@ -60,6 +60,7 @@ export async function drawUpCluster(
     threshold: options.threshold,
     modes: options.modes,
     unsignedRequests: options.unsignedRequests,
+    checkpointAnchors: options.checkpointAnchors,
     members: options.entries.map((entry, position) => ({
       ...entry,
       index: parseShape(nodeIndexSchema, position + 1),

@@ -32,6 +32,8 @@ export interface GenesisFacts {
   readonly modes?: Partial<Manifest["modes"]> | undefined;
   /** Regtest only; defaults to false. */
   readonly unsignedRequests?: boolean | undefined;
+  /** Let spends anchor checkpoints of the audit logs on the chain; defaults to false. */
+  readonly checkpointAnchors?: boolean | undefined;
   readonly nonce: Nonce;
   readonly createdAt: UnixMs;
 }
@@ -70,6 +72,7 @@ export function genesisManifest(facts: GenesisFacts): Manifest {
     changeDelayMs: facts.network === "regtest" ? 0 : CHANGE_DELAY_MS,
     caFingerprint: facts.caFingerprint,
     unsignedRequests: facts.unsignedRequests ?? false,
+    checkpointAnchors: facts.checkpointAnchors ?? false,
     protocolVersions: [1],
     createdAt: facts.createdAt,
     effectiveAt: facts.createdAt,

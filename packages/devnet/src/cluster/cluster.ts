@@ -38,6 +38,8 @@ export interface ClusterOptions {
   /** Sections of every node's `cairn.toml`. */
   readonly settings?: NodeSettings;
   readonly policy?: PolicyLimits;
+  /** Let spends anchor checkpoints on the chain. Default false. */
+  readonly checkpointAnchors?: boolean;
   /** Where nodes keep their state; `postgres` starts one server with a database for each. Default `sqlite`. */
   readonly storage?: ClusterStorage;
   /** Where the cluster is shown; `etcd` starts three members. Default `none`. */
@@ -267,6 +269,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       })),
       ...(options.threshold === undefined ? {} : { threshold: options.threshold }),
       ...(options.policy === undefined ? {} : { policy: options.policy }),
+      ...(options.checkpointAnchors === undefined ? {} : { checkpointAnchors: options.checkpointAnchors }),
       settings: mergeSettings(options.settings ?? {}, shown),
     });
     if (postgres !== null) {
