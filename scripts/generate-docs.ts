@@ -440,6 +440,7 @@ async function metricsTable(): Promise<string> {
     presignatures: async () => [],
     bansInForce: () => 0,
     eventClients: () => 0,
+    alerts: () => new Map(),
   });
   const described = await metrics.registry.getMetricsAsJSON();
   return table(

@@ -196,6 +196,15 @@ export const contract = {
     response: view.nodeListSchema,
     status: 200,
   },
+  listAlerts: {
+    method: "GET",
+    path: "/api/v1/cluster/alerts",
+    summary: "What needs an operator's attention now, as this node sees it, the most urgent first",
+    tag: "cluster",
+    role: "viewer",
+    response: view.alertListSchema,
+    status: 200,
+  },
   listBans: {
     method: "GET",
     path: "/api/v1/cluster/bans",

@@ -1,3 +1,4 @@
+export * from "./alert-kind.ts";
 export * from "./cairn-client.ts";
 export * from "./contract.ts";
 export * from "./json.ts";

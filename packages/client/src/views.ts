@@ -6,6 +6,7 @@ import {
   transactionStates,
 } from "@cairn/core";
 import { z } from "zod";
+import { alertKindSchema } from "./alert-kind.ts";
 import { hex32Schema, satsTextSchema, spendRequestTextSchema, timeSchema } from "./json.ts";
 import { roleSchema } from "./role.ts";
 
@@ -208,6 +209,16 @@ export const clusterStatusSchema = z.object({
   auditLength: z.number().int(),
 });
 
+export const alertViewSchema = z.object({
+  kind: alertKindSchema,
+  subject: z.string().meta({ description: "Index of a node, or id of what it is about" }),
+  since: timeSchema,
+  what: z.string().meta({ description: "What is the matter" }),
+  advice: z.string().meta({ description: "What to do about it" }),
+  data: z.record(z.string(), z.unknown()),
+});
+export const alertListSchema = z.object({ alerts: z.array(alertViewSchema) });
+
 /** The manifest in force, base64 of the canonical `SignedManifest`, for clients that pin its hash. */
 export const manifestViewSchema = z.object({
   hash: hex32Schema,
@@ -357,6 +368,7 @@ export const eventSchema = z.object({
     "checkpoint",
     "presignatures",
     "primes",
+    "alert",
   ]),
   subject: z.string(),
   state: z.string(),
@@ -372,6 +384,7 @@ export type Balance = z.output<typeof balanceSchema>;
 export type AddressView = z.output<typeof addressViewSchema>;
 export type NodeView = z.output<typeof nodeViewSchema>;
 export type ClusterStatus = z.output<typeof clusterStatusSchema>;
+export type AlertView = z.output<typeof alertViewSchema>;
 export type KeyView = z.output<typeof keyViewSchema>;
 export type PresignatureView = z.output<typeof presignatureViewSchema>;
 export type PresignatureStatus = z.output<typeof presignatureStatusSchema>;

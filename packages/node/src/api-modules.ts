@@ -9,6 +9,7 @@ import type {
   Random,
   SignedManifest,
 } from "@cairn/core";
+import type { AlertDesk } from "./alert-desk.ts";
 import type { EventHub } from "./event-hub.ts";
 import type { NodeFacade } from "./node-facade.ts";
 import type { SpendFactsCache } from "./spend-facts-cache.ts";
@@ -27,6 +28,7 @@ export interface ApiModules {
   readonly presignatures: NodeConfig["presignatures"];
   readonly node: NodeFacade;
   readonly events: Pick<EventHub, "subscribe">;
+  readonly alerts: Pick<AlertDesk, "look">;
   /** History is read from here; the API writes nothing but idempotency rows and tokens. */
   readonly store: NodeStore;
   /** Whether the last write found room on the disk. */

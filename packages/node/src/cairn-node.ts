@@ -19,6 +19,9 @@ import { NodeRuntime, type RuntimeOptions } from "@cairn/runtime";
 import { defaultAttemptSettings, initiatorDriver } from "@cairn/signing";
 import { AuditLog } from "@cairn/storage";
 import { createCourier, createTcpTransport, createTransportMetrics } from "@cairn/transport";
+import { AlertDesk } from "./alert-desk.ts";
+import { alertSources } from "./alert-sources.ts";
+import { alertWords } from "./alert-words.ts";
 import type { ApiModules } from "./api-modules.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { CoordinationBoard } from "./coordination-board.ts";
@@ -243,6 +246,30 @@ async function compose(
   closers.push(async () => stopWatching());
 
   const node: NodeFacade = runtime;
+  const chainOk = () => chain.health().healthy > 0;
+  const alerts = new AlertDesk({
+    sources: alertSources({
+      me,
+      get manifest() {
+        return runtime.manifests.manifest;
+      },
+      node,
+      store,
+      storageWritable: writable,
+      clockAgrees: clocks.agrees,
+      chainOk,
+      certificateEnds: files.certificateEnds,
+      setBack: () => runtime.fence.refused(),
+      clock,
+    }),
+    clock,
+    changed: ({ kind, subject, since, data }, state) => {
+      events.emit({ type: "alert", subject, state, data: { ...data, kind, since } });
+      const { what, advice } = alertWords[kind];
+      if (state === "raised") log.warn(what, { kind, subject, since, advice, ...data });
+    },
+    report,
+  });
   const api: ApiModules = {
     me,
     get manifest() {
@@ -258,12 +285,13 @@ async function compose(
     presignatures: config.presignatures,
     node,
     events,
+    alerts,
     store,
     storageWritable: writable,
     spendFacts: new SpendFactsCache(),
     primes: () => engine.primes(),
     clockAgrees: clocks.agrees,
-    chainOk: () => chain.health().healthy > 0,
+    chainOk,
     clock,
     random,
   };
@@ -282,7 +310,10 @@ async function compose(
       (await runtime.presignatures.status()).map(({ keyId, status }) => ({ keyId, ...status })),
     bansInForce: () => runtime.bans.bans().length,
     eventClients: () => rest.eventClients(),
+    alerts: () => alerts.counts(),
   });
+  alerts.start();
+  closers.push(async () => alerts.close());
   const peer = transport.address();
   const host = peer.host.includes(":") ? `[${peer.host}]` : peer.host;
   // The first to be closed: requests that wait for the chain must not hold up the stop.

@@ -13,6 +13,8 @@ export interface MetricSources {
   >;
   bansInForce(): number;
   eventClients(): number;
+  /** Alerts of each kind, also of those that there are none of. */
+  alerts(): ReadonlyMap<string, number>;
 }
 
 /** The node's metrics and the registry that holds them. Documented by their help texts. */
@@ -99,6 +101,15 @@ export function createMetrics(): NodeMetrics {
       gauge("cairn_event_clients", "Clients that follow the event stream", (it) =>
         it.set(sources.eventClients()),
       );
+      new Gauge({
+        name: "cairn_alerts",
+        help: "What needs an operator's attention, by kind: `cairn cluster alerts` says what to do",
+        labelNames: ["kind"],
+        registers,
+        collect() {
+          for (const [kind, count] of sources.alerts()) this.set({ kind }, count);
+        },
+      });
       new Gauge({
         name: "cairn_presignatures",
         help: "Presignatures in stock, by key: ready, and usable with the peers that are up",

@@ -40,7 +40,7 @@ import {
   verifySpendApproval,
   walletIdOf,
 } from "@cairn/core";
-import { evaluate } from "@cairn/policy";
+import { evaluate, PaidWindow } from "@cairn/policy";
 import {
   ChangeDesk,
   type KeyProgress,
@@ -49,6 +49,7 @@ import {
   type NodeEvent,
   writeMetadata,
 } from "@cairn/runtime";
+import type { Alert } from "../src/alert-desk.ts";
 import type { FacadeWallet, KeyStock, NodeFacade } from "../src/index.ts";
 import type { TestCluster } from "./node-folder.ts";
 
@@ -73,6 +74,7 @@ export class FakeNode implements NodeFacade {
   refusal: CairnError | null = null;
   peersNow: PeerStatus[] = [];
   stock: KeyStock[] = [];
+  alerts: Alert[] = [];
   readonly chain = { tipHeight: 101 };
   readonly manifests: ManifestBook;
   readonly changes: NodeFacade["changes"];
@@ -214,6 +216,7 @@ export class FakeNode implements NodeFacade {
   dryRun(request: Pick<SpendRequest, "outputs" | "maxFeeSats">): ReturnType<NodeFacade["dryRun"]> {
     return evaluate(this.#cluster.policy, {
       history: [],
+      paid: new PaidWindow(),
       request,
       lineage: lineageIdSchema.parse("00".repeat(32)),
       feeSats: request.maxFeeSats,

@@ -92,6 +92,7 @@ export class RestFixture {
       presignatures: { target: 50, refill_below: 20, batch: 10, check_ms: 300_000 },
       node,
       events: node,
+      alerts: { look: async () => node.alerts },
       store,
       storageWritable: () => true,
       clockAgrees: () => true,

@@ -5,6 +5,7 @@ import type { CliConfig } from "../cli-config.ts";
 import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
 import { trustedHistory } from "../trusted-history.ts";
+import { addAlertsCommand } from "./alerts-command.ts";
 import { addBansCommands } from "./bans-commands.ts";
 import { examples } from "./examples.ts";
 
@@ -14,7 +15,9 @@ type Answer =
 
 /** `cairn cluster`: nodes and what they agree on. */
 export function addClusterCommands(program: Command, context: CommandContext): void {
-  const cluster = program.command("cluster").description("the cluster: status, nodes, manifest, bans");
+  const cluster = program
+    .command("cluster")
+    .description("the cluster: status, nodes, alerts, manifest, bans");
 
   cluster
     .command("status")
@@ -157,8 +160,10 @@ export function addClusterCommands(program: Command, context: CommandContext): v
       });
     });
 
+  addAlertsCommand(cluster, context);
   addBansCommands(cluster, context);
 }
+
 type Pinned = Pick<CliConfig, "cluster" | "manifest">;
 
 /** The hash to compare nodes with: of what is in force since operators have changed the pinned manifest, where any node tells. */

@@ -259,6 +259,12 @@ const calls: {
       ],
     },
   },
+  listAlerts: {
+    input: {},
+    sample: {
+      alerts: [{ kind: "ban", subject: "3", since: at, what: "banned", advice: "ask", data: { until: null } }],
+    },
+  },
   listBans: {
     input: {},
     sample: {

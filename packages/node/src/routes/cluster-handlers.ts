@@ -5,9 +5,10 @@ import {
   type SignedManifest,
   spendQuorum,
 } from "@cairn/core";
+import { alertWords } from "../alert-words.ts";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
-import { timeTextOrNull } from "../time-text.ts";
+import { timeText, timeTextOrNull } from "../time-text.ts";
 
 /** How long an answer of `/health` about the store is believed: the endpoint is open to all. */
 const STORAGE_PROBE_MS = 1_000;
@@ -15,7 +16,7 @@ const STORAGE_PROBE_MS = 1_000;
 /** Endpoints of the node and its cluster. */
 export function clusterHandlers(
   modules: ApiModules,
-): Pick<Handlers, "health" | "getClusterStatus" | "listNodes" | "getManifest" | "getHistory"> {
+): Pick<Handlers, "health" | "getClusterStatus" | "listNodes" | "listAlerts" | "getManifest" | "getHistory"> {
   const { me, node, store, clock } = modules;
   const startedAt = clock.monotonic();
   let probe: { readonly at: number; readonly ok: Promise<boolean> } | null = null;
@@ -124,6 +125,16 @@ export function clusterHandlers(
             bannedUntil: timeTextOrNull(ban?.until ?? null),
             lastError: peer?.lastError ?? null,
           };
+        }),
+      };
+    },
+
+    async listAlerts() {
+      const alerts = await modules.alerts.look();
+      return {
+        alerts: alerts.map(({ kind, subject, since, data }) => {
+          const { what, advice } = alertWords[kind];
+          return { kind, subject, since: timeText(since), what, advice, data };
         }),
       };
     },

@@ -1,0 +1,21 @@
+import { z } from "zod";
+
+/** What operators can be asked to look into. */
+export const alertKinds = [
+  "storage",
+  "no-quorum",
+  "clock",
+  "ban",
+  "violation",
+  "peer-set-back",
+  "peer-down",
+  "change-failed",
+  "change-waits",
+  "keygen-failed",
+  "stock-empty",
+  "chain-unavailable",
+  "certificate-ends",
+] as const;
+
+export const alertKindSchema = z.enum(alertKinds);
+export type AlertKind = z.output<typeof alertKindSchema>;

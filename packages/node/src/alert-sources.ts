@@ -1,0 +1,102 @@
+import { type NodeIndex, type NodeStore, spendQuorum, type UnixMs } from "@cairn/core";
+import { wordsOf } from "@cairn/runtime";
+import type { AlertFact, AlertSource } from "./alert-desk.ts";
+import type { ApiModules } from "./api-modules.ts";
+
+export type AlertedParts = Pick<
+  ApiModules,
+  "me" | "manifest" | "node" | "storageWritable" | "clockAgrees" | "chainOk" | "clock"
+> & {
+  readonly store: Pick<NodeStore, "violations">;
+  /** Milliseconds since the Unix epoch. */
+  readonly certificateEnds: number;
+  /** Peers that answered from a state that they were set back to. */
+  readonly setBack: () => readonly NodeIndex[];
+};
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** How long what ended badly is shown. */
+const RECENT_MS = 7 * DAY_MS;
+const VIOLATION_MS = DAY_MS;
+const CERTIFICATE_WARNING_MS = 30 * DAY_MS;
+/** Newest violations that are looked at. */
+const MAX_VIOLATIONS = 200;
+
+/** Looks at every part of a node that can need an operator. */
+export function alertSources(parts: AlertedParts): readonly AlertSource[] {
+  const { me, node, store, clock } = parts;
+  const own = (kind: AlertFact["kind"], is: boolean): readonly AlertFact[] =>
+    is ? [fact(kind, String(me), null)] : [];
+  const recent = (at: UnixMs) => at > clock.now() - RECENT_MS;
+
+  return [
+    () => own("storage", !parts.storageWritable()),
+    () => own("clock", !parts.clockAgrees()),
+    () => own("chain-unavailable", !parts.chainOk()),
+    () => own("certificate-ends", parts.certificateEnds - clock.now() <= CERTIFICATE_WARNING_MS),
+    () => {
+      const banned = bannedNodes(parts);
+      const up = 1 + node.peers().filter((peer) => peer.up && !banned.has(peer.node)).length;
+      return own("no-quorum", up < spendQuorum(parts.manifest));
+    },
+    () =>
+      node.bans
+        .bans()
+        .map(({ node: banned, from, until, scope, violation }) =>
+          fact("ban", String(banned), from, { until, scope, violation }),
+        ),
+    async () => {
+      const banned = bannedNodes(parts);
+      const rows = await store.violations({ limit: MAX_VIOLATIONS });
+      return rows
+        .filter(({ node: by, detectedAt }) => !banned.has(by) && detectedAt > clock.now() - VIOLATION_MS)
+        .map(({ id, node: by, type, action, detectedAt }) =>
+          fact("violation", id, detectedAt, { node: by, type, action }),
+        );
+    },
+    () => parts.setBack().map((peer) => fact("peer-set-back", String(peer), null)),
+    () =>
+      node
+        .peers()
+        .filter(({ up }) => !up)
+        .map(({ node: peer, lastSeen, lastError }) =>
+          fact("peer-down", String(peer), lastSeen, { lastError }),
+        ),
+    () =>
+      node.changes.list().flatMap((progress) => {
+        const { row } = progress;
+        const said = { type: row.type, ...wordsOf(progress), needed: progress.needed };
+        if (row.state === "open")
+          return progress.votes.has(me) ? [] : [fact("change-waits", row.proposal, row.firstSeenAt, said)];
+        if (row.state === "rejected" || row.state === "expired")
+          return recent(row.updatedAt)
+            ? [fact("change-failed", row.proposal, row.updatedAt, { ...said, state: row.state })]
+            : [];
+        return [];
+      }),
+    () =>
+      node.keys
+        .list()
+        .filter(({ row }) => row.status === "failed" && recent(row.updatedAt))
+        .map(({ row }) =>
+          fact("keygen-failed", row.keyId, row.updatedAt, { protocol: row.protocol, reason: row.reason }),
+        ),
+    async () =>
+      (await node.presignatures.status())
+        .filter(({ status: { wanted, usable } }) => wanted > 0 && usable === 0)
+        .map(({ keyId, status: { ready, pending } }) => fact("stock-empty", keyId, null, { ready, pending })),
+  ];
+}
+
+function bannedNodes({ node }: AlertedParts): ReadonlySet<NodeIndex> {
+  return new Set(node.bans.bans().map(({ node: banned }) => banned));
+}
+
+function fact(
+  kind: AlertFact["kind"],
+  subject: string,
+  since: UnixMs | null,
+  data: AlertFact["data"] = {},
+): AlertFact {
+  return { kind, subject, since, data };
+}

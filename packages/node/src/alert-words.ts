@@ -1,0 +1,86 @@
+import type { AlertKind } from "@cairn/client";
+
+export interface AlertWords {
+  /** What is the matter, as a sentence about the subject. */
+  readonly what: string;
+  /** What the operator can do. */
+  readonly advice: string;
+  /** For how long it must last before anybody is told, in milliseconds: what passes by itself is no alert. */
+  readonly patienceMs: number;
+}
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+
+/** What each kind of alert says to people, the most urgent first. */
+export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
+  storage: {
+    what: "this node cannot write to its database",
+    advice: "free some disk space, or mend the database; the node goes on by itself",
+    patienceMs: 0,
+  },
+  "no-quorum": {
+    what: "too few nodes can be reached: no payment can be made",
+    advice: "see `cairn cluster nodes` for who is down or banned, and call those nodes' operators",
+    patienceMs: 10 * SECOND,
+  },
+  clock: {
+    what: "a peer's clock and this node's differ too much: votes and signatures stop",
+    advice: "check time synchronisation on this machine and on its peers'",
+    patienceMs: 0,
+  },
+  ban: {
+    what: "a node is banned",
+    advice:
+      "`cairn cluster bans list` and `cairn cluster bans explain` show why; talk to its operator, and lift the ban with `cairn cluster bans lift` only once the cause is gone",
+    patienceMs: 0,
+  },
+  violation: {
+    what: "a node broke the protocol in the last 24 hours",
+    advice:
+      "look for its type in docs/threat-model.md and ask the node's operator; `cairn audit list --kind violation` has the entry",
+    patienceMs: 0,
+  },
+  "peer-set-back": {
+    what: "a peer answered from an older state than it has signed, or from another: nothing is done with it",
+    advice: "its operator must put the newest database back, or raise its epoch after a restore",
+    patienceMs: 0,
+  },
+  "peer-down": {
+    what: "a peer cannot be reached",
+    advice:
+      "`cairn cluster nodes` shows the last error; ask its operator, or check the network between the two",
+    patienceMs: MINUTE,
+  },
+  "change-failed": {
+    what: "a proposed change was refused or expired in the last 7 days",
+    advice: "`cairn proposal show` has every node's word and reason; propose it again once they are settled",
+    patienceMs: 0,
+  },
+  "change-waits": {
+    what: "a proposed change waits for this node's operator",
+    advice: "read it with `cairn proposal show`, then `cairn proposal sign` or `cairn proposal refuse`",
+    patienceMs: 0,
+  },
+  "keygen-failed": {
+    what: "a key could not be made in the last 7 days",
+    advice: "`cairn dkg status` has every node's word and reason; start another once they are settled",
+    patienceMs: 0,
+  },
+  "stock-empty": {
+    what: "a key has coins but no presignature that can be used now: payments take seconds longer",
+    advice:
+      "see `cairn presig status`; all signers of a presignature must be up, and `cairn presig generate` makes more",
+    patienceMs: 10 * MINUTE,
+  },
+  "chain-unavailable": {
+    what: "no chain source answers: this node cannot vote",
+    advice: "check chain.endpoints and the servers behind them",
+    patienceMs: MINUTE,
+  },
+  "certificate-ends": {
+    what: "this node's certificate ends within 30 days",
+    advice: "issue a new one: see certificates in docs/operations.md",
+    patienceMs: 0,
+  },
+};
