@@ -1,4 +1,5 @@
 import {
+  type AnchorRow,
   type ApprovalRow,
   type AuditRow,
   type BanRow,
@@ -49,6 +50,7 @@ export interface MemoryTables {
   readonly idempotency: Map<string, IdempotencyRow>;
   readonly tokens: Map<string, TokenRow>;
   readonly checkpoints: Map<string, CheckpointRow>;
+  readonly anchors: Map<string, AnchorRow>;
   readonly auditLog: Map<string, AuditRow>;
   /** Last values of rising numbers. */
   readonly counters: Map<string, number>;
@@ -114,6 +116,7 @@ function emptyTables(): MemoryTables {
     idempotency: new Map(),
     tokens: new Map(),
     checkpoints: new Map(),
+    anchors: new Map(),
     auditLog: new Map(),
     counters: new Map(),
   };
@@ -146,6 +149,7 @@ function copyTables(tables: MemoryTables): MemoryTables {
     idempotency: copy(tables.idempotency),
     tokens: copy(tables.tokens),
     checkpoints: copy(tables.checkpoints),
+    anchors: copy(tables.anchors),
     auditLog: copy(tables.auditLog),
     counters: copy(tables.counters),
   };

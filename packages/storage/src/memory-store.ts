@@ -1,4 +1,5 @@
 import {
+  type AnchorRow,
   type ApprovalRow,
   AUDIT_ROOT,
   type AuditRow,
@@ -399,6 +400,23 @@ class MemoryStore implements NodeStore {
     return rows.filter(({ sequence }) => sequence >= from).slice(0, limit);
   }
 
+  async anchors({
+    from = 0,
+    since,
+    limit,
+  }: {
+    readonly from?: number;
+    readonly since?: UnixMs;
+    readonly limit: number;
+  }): Promise<readonly AnchorRow[]> {
+    const rows = await this.#read((tables) =>
+      sorted(tables.anchors, (row) => [row.sequence, row.createdAt, row.intent]),
+    );
+    return rows
+      .filter((row) => row.sequence >= from && (since === undefined || row.createdAt >= since))
+      .slice(0, limit);
+  }
+
   async auditHead(): Promise<AuditRow | null> {
     return this.#read((tables) => tables.auditLog.get(String(tables.auditLog.size - 1)) ?? null);
   }
@@ -636,6 +654,9 @@ function apply(change: Change, write: StoreWrite): void {
       return;
     case "checkpoint":
       change.set(tables.checkpoints, String(write.row.sequence), write.row);
+      return;
+    case "anchor":
+      change.set(tables.anchors, write.row.intent, write.row);
       return;
     case "idempotency":
       change.set(tables.idempotency, keyText(write.row.scope, write.row.key), write.row);

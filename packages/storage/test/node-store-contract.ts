@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import {
+  type AnchorRow,
   type CheckpointRow,
   type ErrorCode,
   isCairnError,
@@ -164,6 +165,13 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           answer: bytes("answer"),
         };
         const checkpoint = { sequence: 3, hash: hash("checkpoint"), body: bytes("checkpoint") };
+        const anchor = {
+          intent: intentOf("a"),
+          txid: txidOf("a"),
+          sequence: 3,
+          checkpoint: hash("checkpoint"),
+          createdAt: at(12),
+        };
         const idempotency = {
           scope: "requester",
           key: "k",
@@ -211,6 +219,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           { write: "idempotency", row: idempotency },
           { write: "token", row: token },
           { write: "checkpoint", row: checkpoint },
+          { write: "anchor", row: anchor },
           { write: "audit", row: audit },
         ]);
 
@@ -246,6 +255,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           assert.deepEqual(await reader.idempotency("requester", "k"), idempotency);
           assert.deepEqual(await reader.tokens(), [token]);
           assert.deepEqual(await reader.checkpointHead(), checkpoint);
+          assert.deepEqual(await reader.anchors({ limit: 9 }), [anchor]);
           assert.deepEqual(await reader.auditHead(), audit);
           assert.deepEqual(await reader.audit({ from: 0, limit: 9 }), [audit]);
         };
@@ -268,6 +278,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         assert.equal(await store.idempotency("x", "y"), null);
         assert.equal(await store.checkpointHead(), null);
         assert.deepEqual(await store.checkpoints({ from: 0, limit: 5 }), []);
+        assert.deepEqual(await store.anchors({ limit: 5 }), []);
         assert.equal(await store.auditHead(), null);
         assert.equal(await store.burnCounter(), 0);
         assert.deepEqual(await store.approvals(requestOf("x")), []);
@@ -832,6 +843,26 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
         await write(row(10, "the other one"));
         assert.deepEqual(await store.checkpointHead(), row(10, "the other one"));
         assert.equal((await store.checkpoints({ from: 0, limit: 9 })).length, 4);
+      });
+    });
+
+    test("anchors are kept one an intent, and read in the order of their checkpoints, from one on and from a time on", async () => {
+      await withStore(async (store) => {
+        const row = (name: string, sequence: number, createdAt: number): AnchorRow => ({
+          intent: intentOf(name),
+          txid: txidOf(name),
+          sequence,
+          checkpoint: hash(`checkpoint ${sequence}`),
+          createdAt: at(createdAt),
+        });
+        const [ten, early, late, two] = [row("a", 10, 5), row("b", 9, 6), row("c", 9, 7), row("d", 2, 8)];
+        await store.commit([ten, late, early, two].map((it) => ({ write: "anchor", row: it })));
+        assert.deepEqual(await store.anchors({ limit: 9 }), [two, early, late, ten]);
+        assert.deepEqual(await store.anchors({ from: 9, limit: 2 }), [early, late]);
+        assert.deepEqual(await store.anchors({ since: at(7), limit: 9 }), [two, late]);
+        assert.deepEqual(await store.anchors({ from: 9, since: at(7), limit: 9 }), [late]);
+        await store.commit([{ write: "anchor", row: { ...two, sequence: 11 } }]);
+        assert.deepEqual((await store.anchors({ limit: 9 })).at(-1), { ...two, sequence: 11 });
       });
     });
 

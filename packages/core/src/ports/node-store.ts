@@ -107,6 +107,16 @@ export interface NodeStore {
   /** From the sequence number `from` on, in order. */
   checkpoints(query: { readonly from: number; readonly limit: number }): Promise<readonly CheckpointRow[]>;
 
+  /**
+   * Anchors of checkpoints that intents carry, in order of their checkpoints, then of their creation: of checkpoints from the sequence
+   * number `from` on, made at `since` or later.
+   */
+  anchors(query: {
+    readonly from?: number;
+    readonly since?: UnixMs;
+    readonly limit: number;
+  }): Promise<readonly AnchorRow[]>;
+
   /** The newest entry of the audit log, or null. */
   auditHead(): Promise<AuditRow | null>;
   /** From the sequence number `from` on, in order; of one kind where it is given. */
@@ -175,6 +185,8 @@ export type StoreWrite =
   | { readonly write: "token"; readonly row: TokenRow }
   /** Inserts or replaces by sequence number. */
   | { readonly write: "checkpoint"; readonly row: CheckpointRow }
+  /** Inserts or replaces by intent. */
+  | { readonly write: "anchor"; readonly row: AnchorRow }
   /** Appends; `seq` must be the next and `previous` the head's hash, or the commit is `wrong-state`. */
   | { readonly write: "audit"; readonly row: AuditRow };
 
@@ -495,6 +507,17 @@ export interface CheckpointRow {
   readonly hash: HashHex;
   /** Canonical `SignedCheckpoint`. */
   readonly body: Uint8Array;
+}
+
+/** A checkpoint in an output of an intent's transaction: how far that has come, the transaction's own row says. */
+export interface AnchorRow {
+  readonly intent: IntentHash;
+  readonly txid: Txid;
+  /** Of the checkpoint. */
+  readonly sequence: number;
+  /** Hash of the checkpoint. */
+  readonly checkpoint: HashHex;
+  readonly createdAt: UnixMs;
 }
 
 export interface IdempotencyRow {

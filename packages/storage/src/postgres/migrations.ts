@@ -322,4 +322,18 @@ create table change_votes (
     name: "transactions-by-change",
     sql: "create index transactions_by_change on transactions (updated_at, id);",
   },
+  {
+    version: 3,
+    name: "anchors",
+    sql: `
+create table anchors (
+  intent text collate "C" primary key,
+  txid text not null,
+  sequence bigint not null,
+  checkpoint text not null,
+  created_at bigint not null
+);
+create index anchors_by_checkpoint on anchors (sequence, created_at, intent);
+`,
+  },
 ];

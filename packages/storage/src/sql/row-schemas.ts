@@ -1,4 +1,5 @@
 import {
+  type AnchorRow,
   type ApprovalRow,
   type AuditRow,
   type BanRow,
@@ -474,6 +475,16 @@ export const nodeStatusRow = z
   );
 
 export const checkpointRow = z.object({ sequence: integer, hash: hashHexSchema, body: bytes });
+
+export const anchorRow = z
+  .object({
+    intent: intentHashSchema,
+    txid: txidSchema,
+    sequence: integer,
+    checkpoint: hashHexSchema,
+    created_at: unixMsSchema,
+  })
+  .transform(({ created_at: createdAt, ...row }): AnchorRow => ({ ...row, createdAt }));
 
 export const idempotencyRow = z
   .object({

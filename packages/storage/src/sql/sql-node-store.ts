@@ -1,4 +1,5 @@
 import {
+  type AnchorRow,
   type ApprovalRow,
   type AuditRow,
   type BanRow,
@@ -405,6 +406,23 @@ export class SqlNodeStore implements NodeStore {
         .where("sequence", ">=", from)
         .orderBy("sequence")
         .limit(limit),
+    );
+  }
+
+  anchors({
+    from = 0,
+    since,
+    limit,
+  }: {
+    readonly from?: number;
+    readonly since?: UnixMs;
+    readonly limit: number;
+  }): Promise<readonly AnchorRow[]> {
+    let query = queries.selectFrom("anchors").selectAll().where("sequence", ">=", from);
+    if (since !== undefined) query = query.where("created_at", ">=", since);
+    return this.#all(
+      shapes.anchorRow,
+      query.orderBy("sequence").orderBy("created_at").orderBy("intent").limit(limit),
     );
   }
 

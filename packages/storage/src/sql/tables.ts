@@ -187,6 +187,13 @@ export interface Tables {
     /** Canonical `SignedCheckpoint`. */
     readonly body: Uint8Array;
   };
+  readonly anchors: {
+    readonly intent: string;
+    readonly txid: string;
+    readonly sequence: number;
+    readonly checkpoint: string;
+    readonly created_at: number;
+  };
   readonly idempotency: {
     readonly scope: string;
     readonly key: string;

@@ -293,6 +293,10 @@ on conflict (node_id, message_id) do nothing`;
     }
     case "checkpoint":
       return [upsert("checkpoints", ["sequence"], { ...write.row })];
+    case "anchor": {
+      const { createdAt, ...row } = write.row;
+      return [upsert("anchors", ["intent"], { ...row, created_at: createdAt })];
+    }
     case "idempotency": {
       const { row } = write;
       return [

@@ -327,4 +327,18 @@ create table checkpoints (
     name: "transactions-by-change",
     sql: "create index transactions_by_change on transactions (updated_at, id);",
   },
+  {
+    version: 7,
+    name: "anchors",
+    sql: `
+create table anchors (
+  intent text primary key,
+  txid text not null,
+  sequence integer not null,
+  checkpoint text not null,
+  created_at integer not null
+) strict, without rowid;
+create index anchors_by_checkpoint on anchors (sequence, created_at, intent);
+`,
+  },
 ];
