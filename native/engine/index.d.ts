@@ -34,6 +34,43 @@ export type NativeKeySource =
   | { kind: "passphrase-file"; path: string }
   | { kind: "passphrase-fd"; descriptor: number };
 
+/** Where Rust reads a passphrase or an age identity; neither passes through JavaScript. */
+export type NativeAskedSecret =
+  | { kind: "file"; path: string }
+  | { kind: "descriptor"; descriptor: number }
+  | { kind: "terminal"; question: string };
+
+/** A sealed blob that a backup can hold, and where it belongs: a key's id and epoch, or the id of a set of parties and 0. */
+export interface NativeBackupItem {
+  kind: "cggmp24-aux" | "cggmp24-share" | "frost-share";
+  id: Uint8Array;
+  epoch: number;
+  sealed: Uint8Array;
+}
+
+export interface NativeBackupOptions {
+  document: Uint8Array;
+  files: { name: string; content: Uint8Array }[];
+  items: NativeBackupItem[];
+  /** age recipients; empty with a passphrase. */
+  recipients: string[];
+  passphrase?: NativeAskedSecret;
+}
+
+/** An opened backup. Its shares stay in Rust. */
+export interface NativeBackup {
+  cluster(): Uint8Array;
+  node(): number;
+  document(): Uint8Array;
+  names(): string[];
+  file(name: string): Uint8Array | null;
+  checkShare(publicPackage: Uint8Array): Promise<{ failure?: NativeFailure }>;
+  checkAux(parties: number[]): Promise<{ failure?: NativeFailure }>;
+  /** Seals everything for the vault of an engine of the same node. */
+  reseal(engine: NativeEngine): NativeBackupItem[];
+  close(): void;
+}
+
 export interface NativeEngineOptions {
   /** 32 bytes. */
   cluster: Uint8Array;
@@ -130,6 +167,8 @@ export interface NativeEngine {
   generatePrimes(count: number, threads: number, callback: (event: NativePrimeEvent) => void): void;
   stopGenerating(): void;
   isGenerating(): boolean;
+  /** Opens the items inside Rust and encrypts them with the rest into one age file. */
+  createBackup(options: NativeBackupOptions): Promise<{ file?: Uint8Array; failure?: NativeFailure }>;
   close(): void;
 }
 
@@ -149,6 +188,10 @@ export interface NativeBinding {
   level(): NativeLevel;
   createKeyFile(path: string): void;
   NativeEngine: { open(options: NativeEngineOptions): NativeEngine };
+  NativeBackup: { open(file: Uint8Array, secret: NativeAskedSecret): NativeBackup };
+  /** Makes an age identity in a new file of mode 0600, and says its recipient. */
+  createBackupIdentity(path: string): string;
+  backupWantsPassphrase(file: Uint8Array): boolean;
   combine(
     publicPackage: Uint8Array,
     publicData: Uint8Array,

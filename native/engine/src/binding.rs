@@ -9,13 +9,14 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error, Status};
 use napi_derive::napi;
 
+use crate::asked_secret::AskedSecret;
 use crate::child::KeyPath;
 use crate::context::{KeyRef, Transcript};
 use crate::ecdsa::partial::{IssueRequest, combine_partials};
 use crate::ecdsa::sign::{PresignItem, SignItem};
 use crate::engine::{self, Engine, Output, Spec, Task, array32};
 use crate::failure::{Code, Failure};
-use crate::key_source::{KeyFile, KeySource, Passphrase, PassphraseFrom, SystemdCredential};
+use crate::key_source::{KeyFile, KeySource, Passphrase, SystemdCredential};
 use crate::level::LEVEL;
 use crate::primes::pool::Search;
 use crate::public_package::PublicPackage;
@@ -23,7 +24,7 @@ use crate::receipts::BurnReceipt;
 use crate::session::{Event, Session};
 use crate::vault::BlobKind;
 
-type Thrown = Error<Code>;
+pub(crate) type Thrown = Error<Code>;
 
 impl AsRef<str> for Code {
     fn as_ref(&self) -> &str {
@@ -44,24 +45,24 @@ impl From<Failure> for Thrown {
 }
 
 /// Runs `body` so that a panic becomes an `internal` error.
-fn guarded<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|_| Err(Failure::internal("the engine failed inside a call")))
 }
 
-fn index(value: u32, what: &str) -> Result<u16, Failure> {
+pub(crate) fn index(value: u32, what: &str) -> Result<u16, Failure> {
     u16::try_from(value)
         .ok()
         .filter(|value| (1..=255).contains(value))
         .ok_or_else(|| Failure::malformed(format!("{what} is a node index from 1 to 255")))
 }
 
-fn indices(values: &[u32]) -> Result<Vec<u16>, Failure> {
+pub(crate) fn indices(values: &[u32]) -> Result<Vec<u16>, Failure> {
     values.iter().map(|&value| index(value, "a party")).collect()
 }
 
 /// Counters and epochs are safe integers in JavaScript.
-fn counter(value: f64, what: &str) -> Result<u64, Failure> {
+pub(crate) fn counter(value: f64, what: &str) -> Result<u64, Failure> {
     const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
     if value.fract() == 0.0 && (0.0..=MAX_SAFE).contains(&value) {
         Ok(value as u64)
@@ -113,10 +114,10 @@ fn source(options: KeySourceOptions) -> Result<Box<dyn KeySource>, Failure> {
         ("file", Some(path), None, None) => Ok(Box::new(KeyFile(PathBuf::from(path)))),
         ("credential", None, Some(name), None) => Ok(Box::new(SystemdCredential(name))),
         ("passphrase-file", Some(path), None, None) => {
-            Ok(Box::new(Passphrase(PassphraseFrom::File(PathBuf::from(path)))))
+            Ok(Box::new(Passphrase(AskedSecret::File(PathBuf::from(path)))))
         }
         ("passphrase-fd", None, None, Some(number)) => {
-            Ok(Box::new(Passphrase(PassphraseFrom::Descriptor(number))))
+            Ok(Box::new(Passphrase(AskedSecret::Descriptor(number))))
         }
         _ => Err(Failure::malformed(
             "a key source is a file or passphrase-file with a path, a credential with a name, or a passphrase-fd with a descriptor",
@@ -386,7 +387,7 @@ pub struct NativeEngine {
 }
 
 impl NativeEngine {
-    fn engine(&self) -> Result<Arc<Engine>, Failure> {
+    pub(crate) fn engine(&self) -> Result<Arc<Engine>, Failure> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner
             .clone()
@@ -553,11 +554,11 @@ impl NativeSession {
 pub struct Work<T>(Option<Box<dyn FnOnce() -> Result<T, Failure> + Send>>);
 
 impl<T> Work<T> {
-    fn new(body: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Self {
+    pub(crate) fn new(body: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Self {
         Self(Some(Box::new(body)))
     }
 
-    fn run(&mut self) -> Result<T, Failure> {
+    pub(crate) fn run(&mut self) -> Result<T, Failure> {
         let body = self.0.take();
         guarded(|| body.ok_or_else(|| Failure::internal("a task ran twice"))?())
     }

@@ -76,6 +76,7 @@ pub enum Output {
 
 pub struct Engine {
     vault: Arc<Vault>,
+    cluster: [u8; 32],
     receipts: Receipts,
     pool: ThreadPool,
     node: u16,
@@ -98,6 +99,7 @@ impl Engine {
         }
         Ok(Self {
             vault: Arc::new(open_vault(source, header, cluster, node)?),
+            cluster,
             receipts: Receipts::default(),
             pool: executor::pool(threads)?,
             node,
@@ -106,6 +108,11 @@ impl Engine {
 
     pub fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
+    }
+
+    /// The cluster and the node whose vault this is.
+    pub fn owner(&self) -> ([u8; 32], u16) {
+        (self.cluster, self.node)
     }
 
     /// Opens a session; its events go to `sink`.

@@ -12,13 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
+use crate::asked_secret::AskedSecret;
 use crate::codec;
 use crate::context::KeyRef;
 use crate::failure::{Code, Failure};
 use crate::vault::{BlobKind, KeyEncryptionKey, NO_ID, Vault};
-
-/// Longest passphrase that is read.
-const MAX_PASSPHRASE: u64 = 4096;
 
 /// Parameters that a source may need besides its secret; they are no secrets and lie in the vault's header file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,22 +68,30 @@ impl KeyFile {
     pub fn create(path: &Path) -> Result<(), Failure> {
         let mut key = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(&mut *key);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| match error.kind() {
-                ErrorKind::AlreadyExists => Failure::new(
-                    Code::FileExists,
-                    format!("{} exists; a key file is never overwritten", path.display()),
-                ),
-                _ => unreadable(path, &error),
-            })?;
-        file.write_all(&*key).map_err(|error| unreadable(path, &error))?;
-        file.sync_all().map_err(|error| unreadable(path, &error))?;
-        sync_parent(path)
+        write_private(path, &*key)
     }
+}
+
+/// Writes a new file of mode 0600.
+///
+/// # Errors
+/// `file-exists` rather than overwriting a key.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::new(
+                Code::FileExists,
+                format!("{} exists; a key file is never overwritten", path.display()),
+            ),
+            _ => unreadable(path, &error),
+        })?;
+    file.write_all(bytes).map_err(|error| unreadable(path, &error))?;
+    file.sync_all().map_err(|error| unreadable(path, &error))?;
+    sync_parent(path)
 }
 
 /// A credential of systemd (`LoadCredential=`, `LoadCredentialEncrypted=`): 32 bytes in `$CREDENTIALS_DIRECTORY`.
@@ -116,16 +122,8 @@ impl KeySource for SystemdCredential {
     }
 }
 
-/// Where a passphrase is read from; it never passes through JavaScript.
-pub enum PassphraseFrom {
-    /// A file under the same rules as a key file. One trailing line break is dropped.
-    File(PathBuf),
-    /// An open file descriptor of this process, such as a pipe from a password manager.
-    Descriptor(u32),
-}
-
 /// Argon2id over a passphrase (RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes).
-pub struct Passphrase(pub PassphraseFrom);
+pub struct Passphrase(pub AskedSecret);
 
 impl KeySource for Passphrase {
     fn derivation(&self) -> Derivation {
@@ -149,7 +147,7 @@ impl KeySource for Passphrase {
                 "the vault was not made with a passphrase; configure the key source it was made with",
             ));
         }
-        let passphrase = self.read()?;
+        let passphrase = self.0.read()?;
         let params = Params::new(derivation.memory, derivation.passes, derivation.lanes, Some(32))
             .map_err(|_| Failure::internal("the vault's Argon2id parameters are invalid"))?;
         let mut key = Zeroizing::new([0; 32]);
@@ -160,43 +158,13 @@ impl KeySource for Passphrase {
     }
 }
 
-impl Passphrase {
-    fn read(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let (file, path) = match &self.0 {
-            PassphraseFrom::File(path) => (open_private(path, Owner::ThisUser)?, path.clone()),
-            PassphraseFrom::Descriptor(number) => {
-                let path = PathBuf::from(format!("/proc/self/fd/{number}"));
-                (
-                    File::open(&path).map_err(|error| unreadable(&path, &error))?,
-                    path,
-                )
-            }
-        };
-        // Room for all of it at once: a growing buffer would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE as usize + 1));
-        file.take(MAX_PASSPHRASE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(&path, &error))?;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-        if bytes.is_empty() || bytes.len() as u64 > MAX_PASSPHRASE {
-            return Err(Failure::new(
-                Code::VaultLocked,
-                format!("the passphrase must have 1 to {MAX_PASSPHRASE} bytes"),
-            ));
-        }
-        Ok(bytes)
-    }
-}
-
-enum Owner {
+pub(crate) enum Owner {
     ThisUser,
     ThisUserOrRoot,
 }
 
 /// Opens a regular file that nobody else can read or change. Symbolic links are refused.
-fn open_private(path: &Path, owner: Owner) -> Result<File, Failure> {
+pub(crate) fn open_private(path: &Path, owner: Owner) -> Result<File, Failure> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
@@ -237,7 +205,7 @@ fn exactly_32(file: &mut File, path: &Path) -> Result<KeyEncryptionKey, Failure>
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let code = match error.kind() {
         ErrorKind::NotFound => Code::FileMissing,
         _ => Code::FileMode,
@@ -412,20 +380,8 @@ mod tests {
     #[test]
     fn a_passphrase_opens_its_vault_and_another_does_not() {
         let folder = Folder::new();
-        let right = || {
-            Passphrase(PassphraseFrom::File(folder.file(
-                "right",
-                b"correct horse\n",
-                0o600,
-            )))
-        };
-        let wrong = || {
-            Passphrase(PassphraseFrom::File(folder.file(
-                "wrong",
-                b"battery staple",
-                0o600,
-            )))
-        };
+        let right = || Passphrase(AskedSecret::File(folder.file("right", b"correct horse\n", 0o600)));
+        let wrong = || Passphrase(AskedSecret::File(folder.file("wrong", b"battery staple", 0o600)));
         let header = folder.at("vault");
         open_vault(&right(), &header, [1; 32], 1).unwrap();
         open_vault(&right(), &header, [1; 32], 1).unwrap();
@@ -433,7 +389,7 @@ mod tests {
             open_vault(&wrong(), &header, [1; 32], 1).err().unwrap().code,
             Code::VaultLocked
         );
-        let empty = Passphrase(PassphraseFrom::File(folder.file("empty", b"\n", 0o600)));
+        let empty = Passphrase(AskedSecret::File(folder.file("empty", b"\n", 0o600)));
         assert_eq!(
             open_vault(&empty, &header, [1; 32], 1).err().unwrap().code,
             Code::VaultLocked
@@ -446,7 +402,7 @@ mod tests {
         let folder = Folder::new();
         let file = File::open(folder.file("right", b"correct horse", 0o600)).unwrap();
         let number = u32::try_from(file.as_raw_fd()).unwrap();
-        let source = Passphrase(PassphraseFrom::Descriptor(number));
-        assert_eq!(source.read().unwrap().as_slice(), b"correct horse");
+        let source = Passphrase(AskedSecret::Descriptor(number));
+        assert_eq!(source.0.read().unwrap().as_slice(), b"correct horse");
     }
 }

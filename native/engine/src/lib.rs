@@ -4,6 +4,9 @@
 //! into Node.
 #![deny(unsafe_code)]
 
+pub mod asked_secret;
+pub mod backup;
+pub mod backup_binding;
 pub mod binding;
 pub mod child;
 pub mod codec;
