@@ -1,5 +1,5 @@
 import { type NodeIndex, type NodeStore, spendQuorum, type UnixMs } from "@cairn/core";
-import { wordsOf } from "@cairn/runtime";
+import { type ChangeProgress, wordsOf } from "@cairn/runtime";
 import type { AlertFact, AlertSource } from "./alert-desk.ts";
 import type { ApiModules } from "./api-modules.ts";
 
@@ -27,7 +27,6 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
   const { me, node, store, clock } = parts;
   const own = (kind: AlertFact["kind"], is: boolean): readonly AlertFact[] =>
     is ? [fact(kind, String(me), null)] : [];
-  const recent = (at: UnixMs) => at > clock.now() - RECENT_MS;
 
   return [
     () => own("storage", !parts.storageWritable()),
@@ -62,30 +61,38 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
         .map(({ node: peer, lastSeen, lastError }) =>
           fact("peer-down", String(peer), lastSeen, { lastError }),
         ),
-    () =>
-      node.changes.list().flatMap((progress) => {
-        const { row } = progress;
-        const said = { type: row.type, ...wordsOf(progress), needed: progress.needed };
-        if (row.state === "open")
-          return progress.votes.has(me) ? [] : [fact("change-waits", row.proposal, row.firstSeenAt, said)];
-        if (row.state === "rejected" || row.state === "expired")
-          return recent(row.updatedAt)
-            ? [fact("change-failed", row.proposal, row.updatedAt, { ...said, state: row.state })]
-            : [];
-        return [];
-      }),
-    () =>
-      node.keys
-        .list()
-        .filter(({ row }) => row.status === "failed" && recent(row.updatedAt))
-        .map(({ row }) =>
-          fact("keygen-failed", row.keyId, row.updatedAt, { protocol: row.protocol, reason: row.reason }),
-        ),
+    () => node.changes.list().flatMap((progress) => changeFacts(progress, parts)),
     async () =>
       (await node.presignatures.status())
         .filter(({ status: { wanted, usable } }) => wanted > 0 && usable === 0)
         .map(({ keyId, status: { ready, pending } }) => fact("stock-empty", keyId, null, { ready, pending })),
   ];
+}
+
+function changeFacts(progress: ChangeProgress, { me, node, clock }: AlertedParts): readonly AlertFact[] {
+  const { row, standing, votes, needed } = progress;
+  const said = { type: row.type, state: standing, ...wordsOf(votes.values()), needed };
+  switch (standing) {
+    case "open":
+      return votes.has(me) ? [] : [fact("proposal-waits", row.proposal, row.firstSeenAt, said)];
+    case "rejected":
+    case "expired":
+      return row.updatedAt > clock.now() - RECENT_MS
+        ? [fact("proposal-failed", row.proposal, row.updatedAt, said)]
+        : [];
+    case "conflict": {
+      const settled = node.changes
+        .list()
+        .some(({ row: later }) => later.state === "in-force" && (later.effectiveAt ?? 0) > row.updatedAt);
+      return settled ? [] : [fact("proposal-conflict", row.proposal, row.updatedAt, said)];
+    }
+    case "unsupported":
+      return [fact("proposal-unsupported", row.proposal, row.effectiveAt, said)];
+    case "committed":
+    case "in-force":
+    case "overtaken":
+      return [];
+  }
 }
 
 function bannedNodes({ node }: AlertedParts): ReadonlySet<NodeIndex> {

@@ -52,19 +52,24 @@ export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
       "`cairn cluster nodes` shows the last error; ask its operator, or check the network between the two",
     patienceMs: MINUTE,
   },
-  "change-failed": {
-    what: "a proposed change was refused or expired in the last 7 days",
+  "proposal-conflict": {
+    what: "two quorums decided on different changes of one manifest: more nodes than can be are faulty, or this one was cut off",
+    advice: "compare `cairn cluster manifest` of all nodes with the other operators before anything else",
+    patienceMs: 0,
+  },
+  "proposal-unsupported": {
+    what: "a change was decided that this version of the software cannot carry out",
+    advice: "upgrade this node",
+    patienceMs: 0,
+  },
+  "proposal-failed": {
+    what: "a proposal was refused, expired or failed in the last 7 days",
     advice: "`cairn proposal show` has every node's word and reason; propose it again once they are settled",
     patienceMs: 0,
   },
-  "change-waits": {
+  "proposal-waits": {
     what: "a proposed change waits for this node's operator",
     advice: "read it with `cairn proposal show`, then `cairn proposal sign` or `cairn proposal refuse`",
-    patienceMs: 0,
-  },
-  "keygen-failed": {
-    what: "a key could not be made in the last 7 days",
-    advice: "`cairn dkg status` has every node's word and reason; start another once they are settled",
     patienceMs: 0,
   },
   "stock-empty": {

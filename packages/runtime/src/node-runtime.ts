@@ -28,7 +28,7 @@ import { AuditQuota } from "./audit-quota.ts";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
-import { ChangeDesk, wordsOf } from "./change-desk.ts";
+import { ChangeDesk } from "./change-desk.ts";
 import { CheckpointDesk } from "./checkpoint-desk.ts";
 import { Departures } from "./departures.ts";
 import { FenceDesk } from "./fence-desk.ts";
@@ -47,6 +47,7 @@ import { SignDesk } from "./sign-desk.ts";
 import { SpendDesk } from "./spend-desk.ts";
 import { unawaited } from "./unawaited.ts";
 import { WalletBook } from "./wallet-book.ts";
+import { wordsOf } from "./words-of.ts";
 
 /** How often what has expired is forgotten, and how long after its expiry. */
 const PRUNE_MS = 10 * 60_000;
@@ -344,10 +345,10 @@ export class NodeRuntime {
           modules.inForce(link);
           this.spends.policyChanged();
         },
-        changed: (progress, state) =>
-          this.#events.emit("change", progress.row.proposal, state, {
+        changed: (progress) =>
+          this.#events.emit("change", progress.row.proposal, progress.standing, {
             type: progress.row.type,
-            ...wordsOf(progress),
+            ...wordsOf(progress.votes.values()),
             needed: progress.needed,
             effectiveAt: progress.row.effectiveAt,
           }),

@@ -139,7 +139,7 @@ export class ChangeCluster {
         book,
         liftBans: (_batch, node, violations) => void lifted.push({ node, violations }),
         inForce: () => {},
-        changed: (progress, state) => void told.push({ progress, state }),
+        changed: (progress) => void told.push({ progress, state: progress.standing }),
         report,
       },
     );
