@@ -47,6 +47,7 @@ export const domainTags = [
   "cairn/audit/v1",
   "cairn/checkpoint/v1",
   "cairn/api-request/v1",
+  "cairn/verified-backup/v1",
 ] as const;
 
 export type DomainTag = (typeof domainTags)[number];

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CairnError, type ClusterId, fromHex, type NodeIndex, type Vault } from "@cairn/core";
 import type { NativeBinding, NativeEngine, NativeKeySource } from "@cairn/native-engine";
 import type { Engine, EngineListener, EngineSession, EngineSpec, IssuePartial } from "@cairn/signing";
+import { type BackupVault, backupVault } from "./backup.ts";
 import { createVerificationOver } from "./create-verification.ts";
 import { nativeError } from "./native-error.ts";
 import { openSession } from "./open-session.ts";
@@ -31,6 +32,7 @@ export interface OpenEngineOptions {
 export interface OpenedEngine {
   readonly engine: Engine;
   readonly vault: Vault;
+  readonly backups: BackupVault;
 }
 
 /** Implements {@link Engine} and {@link Vault} over a loaded native library. */
@@ -107,7 +109,7 @@ export async function openEngine(native: NativeBinding, options: OpenEngineOptio
     close: () => engine.close(),
   };
 
-  return { engine, vault };
+  return { engine, vault, backups: backupVault(handle) };
 }
 
 function openNative(native: NativeBinding, options: OpenEngineOptions): NativeEngine {

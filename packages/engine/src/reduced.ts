@@ -1,5 +1,6 @@
 import { native } from "@cairn/native-engine/reduced";
 import type { Engine } from "@cairn/signing";
+import { type BackupOpener, backupOpenerOver } from "./backup.ts";
 import { createVerificationOver, type Verification } from "./create-verification.ts";
 import { type OpenEngineOptions, type OpenedEngine, openEngine } from "./open-engine.ts";
 
@@ -13,6 +14,11 @@ export async function createReducedEngine(options: OpenEngineOptions): Promise<O
 
 /** What needs no secrets, at the reduced level. */
 export const reducedVerification: Verification = createVerificationOver(native);
+
+/** What opens backups, at the reduced level. */
+export async function createReducedBackupOpener(): Promise<BackupOpener> {
+  return backupOpenerOver(native);
+}
 
 /** The level that this subpath stands for. */
 export const reducedLevel: Engine["level"] = "reduced";

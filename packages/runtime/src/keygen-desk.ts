@@ -1,6 +1,7 @@
 import { createDescriptor } from "@cairn/bitcoin";
 import { checkKeygenRequest } from "@cairn/consensus";
 import {
+  auxiliaryExecutionKey,
   CairnError,
   decodeCanonical,
   domainHash,
@@ -10,9 +11,9 @@ import {
   type KeyId,
   type KeyRow,
   keygenRequestHash,
-  type Manifest,
   type NodeIndex,
   type NodeStore,
+  partiesOf,
   publicPackageHash,
   type SessionId,
   type SignedKeygenRequest,
@@ -212,7 +213,7 @@ export class KeygenDesk {
 
   /** This node's own word: it checked the request before it stored it. */
   async #decide(keyId: KeyId): Promise<void> {
-    const held = await this.#modules.store.meta(auxExecutionKey(this.#parties));
+    const held = await this.#modules.store.meta(auxiliaryExecutionKey(this.#parties));
     const auxExecution = held === null ? null : decodeCanonical(executionIdSchema, held);
     await this.#feed(keyId, { event: "decided", approve: true, reason: null, auxExecution });
   }
@@ -247,7 +248,7 @@ export class KeygenDesk {
       case "store-aux": {
         const value = encodeCanonical(effect.execution);
         batch.write({ write: "auxiliary", parties: this.#parties, sealed: effect.sealedAux });
-        batch.write({ write: "meta", key: auxExecutionKey(this.#parties), value });
+        batch.write({ write: "meta", key: auxiliaryExecutionKey(this.#parties), value });
         return this.#stages.stop(batch, keyId);
       }
       case "store-share": {
@@ -340,14 +341,4 @@ export class KeygenDesk {
   #later(work: Promise<void>): void {
     unawaited(work, this.#modules.report);
   }
-}
-
-/** Names the set of parties that auxiliary information is shared by. */
-function partiesOf({ cluster, members }: Manifest): HashHex {
-  const identities = members.map(({ identity }) => identity);
-  return domainHash("cairn/keygen-request/v1", { cluster, identities }) as HashHex;
-}
-
-function auxExecutionKey(parties: HashHex): string {
-  return `auxiliary-execution/${parties}`;
 }

@@ -5,6 +5,7 @@ import {
   encodeCanonical,
   type KeyId,
   type KeyRow,
+  keyStateKey,
   type NodeStore,
   type SignedKeygenApproval,
   type SignedKeygenRequest,
@@ -47,7 +48,7 @@ export class LiveKeys {
 
   async restore(store: Pick<NodeStore, "keys" | "meta">): Promise<void> {
     for (const row of await store.keys()) {
-      const stored = await store.meta(stateKey(row.keyId));
+      const stored = await store.meta(keyStateKey(row.keyId));
       if (stored === null) {
         throw new CairnError(
           "storage-corrupt",
@@ -105,7 +106,7 @@ export class LiveKeys {
   add(batch: Batch, live: LiveKey): void {
     const { keyId } = live.row;
     this.#put(batch, live);
-    batch.write({ write: "meta", key: stateKey(keyId), value: encodeCanonical(live.state) });
+    batch.write({ write: "meta", key: keyStateKey(keyId), value: encodeCanonical(live.state) });
   }
 
   /** The key's machine went on. */
@@ -114,7 +115,7 @@ export class LiveKeys {
     if (state === live.state) return;
     const row = { ...live.row, status: keyStatusOf(state), updatedAt: this.#clock.now() };
     this.#put(batch, { ...live, row, state });
-    batch.write({ write: "meta", key: stateKey(keyId), value: encodeCanonical(state) });
+    batch.write({ write: "meta", key: keyStateKey(keyId), value: encodeCanonical(state) });
     if (state.phase !== live.state.phase) batch.audit("key-phase", keyId, { phase: state.phase });
   }
 
@@ -143,10 +144,6 @@ export class LiveKeys {
     const live = this.#keys.get(keyId);
     if (live !== undefined) this.#changed(live.row, stageName(live.state), this.#progress.get(keyId) ?? null);
   }
-}
-
-function stateKey(keyId: KeyId): string {
-  return `keygen/${keyId}`;
 }
 
 function stageName(state: KeyState): string {
