@@ -13,16 +13,69 @@ import {
  * What this node's approvals hold: limits once a lineage, and coins (architecture §5.3). Each row is core's
  * {@link ReservationRow}; `freedAt` is null while any intent of the lineage may still be paid. Once it is set, a lineage whose
  * intents are all dead was freed by death and counts for nothing; one with an intent that is not dead was paid by it.
+ *
+ * The book need not hold every lineage that ever was: what counts is that it holds all that are not freed, and whatever is
+ * stored of a lineage before that lineage is asked about.
  */
-export interface ReservationBook {
-  readonly rows: ReadonlyMap<LineageId, ReservationRow>;
-}
+export class ReservationBook {
+  readonly #rows = new Map<LineageId, ReservationRow>();
+  readonly #lineages = new Map<IntentHash, LineageId>();
+  /** Lineages whose live intents spend a coin, by the coin's text. */
+  readonly #coins = new Map<string, Set<LineageId>>();
 
-export const emptyBook: ReservationBook = { rows: new Map() };
+  constructor(rows: Iterable<ReservationRow> = []) {
+    for (const row of rows) this.set(row);
+  }
 
-/** The book of stored rows. */
-export function bookOf(rows: Iterable<ReservationRow>): ReservationBook {
-  return { rows: new Map([...rows].map((row) => [row.lineage, row])) };
+  get(lineage: LineageId): ReservationRow | undefined {
+    return this.#rows.get(lineage);
+  }
+
+  /** The row of the lineage that the intent is of. */
+  of(intent: IntentHash): ReservationRow | undefined {
+    const lineage = this.#lineages.get(intent);
+    return lineage === undefined ? undefined : this.#rows.get(lineage);
+  }
+
+  rows(): Iterable<ReservationRow> {
+    return this.#rows.values();
+  }
+
+  /** Takes in a lineage's row in place of the one before. */
+  set(row: ReservationRow): void {
+    this.delete(row.lineage);
+    this.#rows.set(row.lineage, row);
+    for (const { intent } of row.intents) this.#lineages.set(intent, row.lineage);
+    for (const coin of coinsOf(row)) {
+      const holders = this.#coins.get(coin) ?? new Set();
+      this.#coins.set(coin, holders.add(row.lineage));
+    }
+  }
+
+  delete(lineage: LineageId): void {
+    const row = this.#rows.get(lineage);
+    if (row === undefined) return;
+    this.#rows.delete(lineage);
+    for (const { intent } of row.intents) this.#lineages.delete(intent);
+    for (const coin of coinsOf(row)) {
+      const holders = this.#coins.get(coin);
+      holders?.delete(lineage);
+      if (holders?.size === 0) this.#coins.delete(coin);
+    }
+  }
+
+  /** Live intents of other lineages that hold any of these coins, ascending. */
+  holders(outpoints: readonly Outpoint[], lineage: LineageId): IntentHash[] {
+    const lineages = new Set(
+      outpoints.flatMap((outpoint) => [...(this.#coins.get(outpointText(outpoint)) ?? [])]),
+    );
+    lineages.delete(lineage);
+    return [...lineages]
+      .flatMap((other) => this.#rows.get(other)?.intents ?? [])
+      .filter((entry) => !entry.dead && shareCoin(entry.outpoints, outpoints))
+      .map((entry) => entry.intent)
+      .toSorted();
+  }
 }
 
 /** What approving an intent asks for. */
@@ -38,8 +91,8 @@ export interface Claim {
 }
 
 export type ReserveResult =
-  /** Store `row` with the vote. `row` is unchanged when the intent was reserved before. */
-  | { readonly kind: "reserved"; readonly book: ReservationBook; readonly row: ReservationRow }
+  /** Store `row` with the vote and take it into the book. It is the book's own when the intent was reserved before. */
+  | { readonly kind: "reserved"; readonly row: ReservationRow }
   /**
    * `coin-reserved`: another lineage's live intents hold a coin. `lineage-open`: earlier intents of this lineage share no coin
    * with this one and may still be paid. Both defer.
@@ -52,15 +105,15 @@ export type ReserveResult =
   /** The lineage has been paid, or the intent is dead: final. */
   | { readonly kind: "refused"; readonly code: "replayed" | "wrong-state" };
 
-/** Reserves for an approval, or says what stands in the way. */
+/** What reserving for an approval comes to, or what stands in the way. */
 export function reserve(book: ReservationBook, claim: Claim): ReserveResult {
-  const current = book.rows.get(claim.lineage);
+  const current = book.get(claim.lineage);
   if (current !== undefined && isPaid(current)) return { kind: "refused", code: "replayed" };
   const earlier = current?.intents ?? [];
   const same = earlier.find((entry) => entry.intent === claim.intent);
   if (same?.dead === true) return { kind: "refused", code: "wrong-state" };
-  if (current !== undefined && same !== undefined) return { kind: "reserved", book, row: current };
-  const holders = coinHolders(book, claim.outpoints, claim.lineage);
+  if (current !== undefined && same !== undefined) return { kind: "reserved", row: current };
+  const holders = book.holders(claim.outpoints, claim.lineage);
   if (holders.length > 0) return { kind: "conflict", code: "coin-reserved", blocking: holders };
   const disjoint = earlier.filter((entry) => !entry.dead && !shareCoin(entry.outpoints, claim.outpoints));
   if (disjoint.length > 0) {
@@ -70,23 +123,17 @@ export function reserve(book: ReservationBook, claim: Claim): ReserveResult {
       blocking: disjoint.map((entry) => entry.intent).toSorted(),
     };
   }
-  const row = extended(current, claim);
-  return { kind: "reserved", book: withRow(book, row), row };
+  return { kind: "reserved", row: extended(current, claim) };
 }
 
 /**
- * Enters an intent that the others certified without this node: it may be paid whatever this node thinks of it, so its limits
- * and coins count here too. Conflicts do not matter; an intent that is already in the book stays as it is.
+ * The row with an intent that the others certified without this node: it may be paid whatever this node thinks of it, so its
+ * limits and coins count here too. Conflicts do not matter. Null where the intent is in the book already, or its lineage is paid.
  */
-export function recordCertified(
-  book: ReservationBook,
-  claim: Claim,
-): { readonly book: ReservationBook; readonly row: ReservationRow | null } {
-  const current = book.rows.get(claim.lineage);
-  if (current?.intents.some((entry) => entry.intent === claim.intent)) return { book, row: null };
-  if (current !== undefined && isPaid(current)) return { book, row: null };
-  const row = extended(current, claim);
-  return { book: withRow(book, row), row };
+export function recordCertified(book: ReservationBook, claim: Claim): ReservationRow | null {
+  const current = book.get(claim.lineage);
+  if (current?.intents.some((entry) => entry.intent === claim.intent)) return null;
+  return current !== undefined && isPaid(current) ? null : extended(current, claim);
 }
 
 /** The lineage's row with one more live intent. Limits are its maximum; time is the latest, so that no window forgets it early. */
@@ -103,47 +150,23 @@ function extended(current: ReservationRow | undefined, claim: Claim): Reservatio
   };
 }
 
-/** Live intents of other lineages that hold any of these coins, ascending. */
-export function coinHolders(
-  book: ReservationBook,
-  outpoints: readonly Outpoint[],
-  lineage: LineageId,
-): IntentHash[] {
-  const found: IntentHash[] = [];
-  for (const row of book.rows.values()) {
-    if (row.lineage === lineage || row.freedAt !== null) continue;
-    for (const entry of row.intents) {
-      if (!entry.dead && shareCoin(entry.outpoints, outpoints)) found.push(entry.intent);
-    }
-  }
-  return found.toSorted();
-}
-
-/** Marks an intent dead; the lineage is freed when it was the last that could be paid. Null row: nothing changed. */
-export function markDead(
-  book: ReservationBook,
-  intent: IntentHash,
-  at: UnixMs,
-): { readonly book: ReservationBook; readonly row: ReservationRow | null } {
-  const row = rowOfIntent(book, intent);
-  if (row === null || row.freedAt !== null) return { book, row: null };
+/** The row with an intent dead; the lineage is freed when it was the last that could be paid. Null: nothing changes. */
+export function markDead(book: ReservationBook, intent: IntentHash, at: UnixMs): ReservationRow | null {
+  const row = book.of(intent);
+  if (row === undefined || row.freedAt !== null) return null;
   const intents = row.intents.map((entry) => (entry.intent === intent ? { ...entry, dead: true } : entry));
-  const freedAt = intents.every((entry) => entry.dead) ? at : null;
-  const next: ReservationRow = { ...row, intents, freedAt };
-  return { book: withRow(book, next), row: next };
+  return { ...row, intents, freedAt: intents.every((entry) => entry.dead) ? at : null };
 }
 
-/** Marks an intent paid for good (six deep): the lineage's others are dead, its coins are gone, its limits count for their window. */
-export function settlePaid(
-  book: ReservationBook,
-  intent: IntentHash,
-  at: UnixMs,
-): { readonly book: ReservationBook; readonly row: ReservationRow | null } {
-  const row = rowOfIntent(book, intent);
-  if (row === null || isPaid(row)) return { book, row: null };
+/**
+ * The row with an intent paid for good (six deep): the lineage's others are dead, its coins are gone, its limits count for their
+ * window. Null: nothing changes.
+ */
+export function settlePaid(book: ReservationBook, intent: IntentHash, at: UnixMs): ReservationRow | null {
+  const row = book.of(intent);
+  if (row === undefined || isPaid(row)) return null;
   const intents = row.intents.map((entry) => ({ ...entry, dead: entry.intent !== intent }));
-  const next: ReservationRow = { ...row, intents, freedAt: at };
-  return { book: withRow(book, next), row: next };
+  return { ...row, intents, freedAt: at };
 }
 
 /** Whether the lineage was paid: see {@link ReservationBook}. */
@@ -167,11 +190,14 @@ export interface HistoryEntry {
 }
 
 /**
- * The history that policy evaluates: all that is not freed by death.
+ * The history that policy evaluates: all of these lineages that are not freed by death.
  * @param firm whether this node holds a certificate or a signed transaction of an intent
  */
-export function historyOf(book: ReservationBook, firm: (intent: IntentHash) => boolean): HistoryEntry[] {
-  return [...book.rows.values()]
+export function historyOf(
+  rows: Iterable<ReservationRow>,
+  firm: (intent: IntentHash) => boolean,
+): HistoryEntry[] {
+  return [...rows]
     .filter((row) => row.freedAt === null || isPaid(row))
     .map((row) => {
       const intents = row.intents.filter((entry) => !entry.dead).map((entry) => entry.intent);
@@ -188,15 +214,11 @@ export function historyOf(book: ReservationBook, firm: (intent: IntentHash) => b
     });
 }
 
-function rowOfIntent(book: ReservationBook, intent: IntentHash): ReservationRow | null {
-  for (const row of book.rows.values()) {
-    if (row.intents.some((entry) => entry.intent === intent)) return row;
-  }
-  return null;
-}
-
-function withRow(book: ReservationBook, row: ReservationRow): ReservationBook {
-  return { rows: new Map(book.rows).set(row.lineage, row) };
+/** Coins that the lineage's live intents spend, each once. */
+function coinsOf(row: ReservationRow): Set<string> {
+  if (row.freedAt !== null) return new Set();
+  const live = row.intents.filter((entry) => !entry.dead);
+  return new Set(live.flatMap((entry) => entry.outpoints.map(outpointText)));
 }
 
 function shareCoin(a: readonly Outpoint[], b: readonly Outpoint[]): boolean {

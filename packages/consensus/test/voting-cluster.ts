@@ -1,18 +1,26 @@
 import assert from "node:assert/strict";
-import type { IntentHash, LineageId, NodeIndex, Outpoint, Sats, Txid, UnixMs, WalletId } from "@cairn/core";
+import type {
+  IntentHash,
+  LineageId,
+  NodeIndex,
+  Outpoint,
+  ReservationRow,
+  Sats,
+  Txid,
+  UnixMs,
+  WalletId,
+} from "@cairn/core";
 import {
   type Blocker,
-  bookOf,
   type Certificate,
   type Claim,
   DEAD_DEPTH,
-  emptyBook,
   initial,
   judgeEvidence,
   markDead,
   maySign,
   mayVoid,
-  type ReservationBook,
+  ReservationBook,
   reserve,
   restore,
   type SignedVoid,
@@ -120,7 +128,7 @@ class Run {
       this.#nodes.push({
         index,
         machines: new Map(schedule.spends.map(({ intent }) => [intent, initial({ intent, expiry })])),
-        book: emptyBook,
+        book: new ReservationBook(),
         votes: [],
         voids: [],
         rounds: new Map(),
@@ -188,7 +196,7 @@ class Run {
   }
 
   #restart(node: Node): void {
-    node.book = bookOf(node.book.rows.values());
+    node.book = new ReservationBook(node.book.rows());
     for (const { intent } of this.#schedule.spends) {
       const rounds = [...node.rounds.values()].filter((row) => row.intent === intent);
       const before = node.machines.get(intent)?.name;
@@ -233,7 +241,7 @@ class Run {
         for (const loser of effect.losers) this.#give(node, loser, { kind: "displaced", by: intent });
         return;
       case "dead":
-        node.book = markDead(node.book, intent, this.#now as UnixMs).book;
+        this.#book(node, markDead(node.book, intent, this.#now as UnixMs));
         this.#unblock(node, intent);
         for (const signed of effect.voids) {
           // Posting the same message again is no second message.
@@ -312,7 +320,7 @@ class Run {
       const result = reserve(node.book, this.#claim(intent));
       // Another intent took the coin between verdict and cast: the runtime holds both in one turn, this model may not.
       if (result.kind !== "reserved") return;
-      node.book = result.book;
+      node.book.set(result.row);
     }
     const vote = voteOf(this.#cluster, node.index, {
       intentHash: intent,
@@ -386,7 +394,7 @@ class Run {
     for (const node of honest) {
       const result = reserve(node.book, this.#claim(intent));
       assert.equal(result.kind, "reserved");
-      if (result.kind === "reserved") node.book = result.book;
+      if (result.kind === "reserved") node.book.set(result.row);
       node.released.add(intent);
     }
     this.#complete.add(intent);
@@ -417,10 +425,14 @@ class Run {
     }
   }
 
+  #book(node: Node, row: ReservationRow | null): void {
+    if (row !== null) node.book.set(row);
+  }
+
   #paid(node: Node, spend: Spend): void {
     this.#give(node, spend.intent, { kind: "submitted" });
     this.#give(node, spend.intent, { kind: "confirmed" });
-    node.book = settlePaid(node.book, spend.intent, this.#now as UnixMs).book;
+    this.#book(node, settlePaid(node.book, spend.intent, this.#now as UnixMs));
   }
 
   /** The liar votes both ways in every round to different nodes, and voids or keeps silent. */

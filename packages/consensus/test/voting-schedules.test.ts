@@ -47,7 +47,7 @@ function checkEnd(schedule: Schedule, outcome: Outcome): void {
   }
   if (outcome.hostage.size > 0) return;
   for (const node of outcome.nodes) {
-    for (const row of node.book.rows.values()) {
+    for (const row of node.book.rows()) {
       assert.ok(row.freedAt !== null, "reservations are freed or paid");
       assert.ok(!isPaid(row) || row.intents.some((each) => outcome.confirmed.has(each.intent)));
     }

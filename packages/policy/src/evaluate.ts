@@ -7,10 +7,9 @@ import type {
   SpendRequest,
   UnixMs,
 } from "@cairn/core";
+import type { PaidHistory } from "./paid-window.ts";
 import { requiredApprovals } from "./required-approvals.ts";
-
-/** Window of the rolling limits. */
-export const ROLLING_WINDOW_MS = 24 * 60 * 60 * 1000;
+import { ROLLING_WINDOW_MS } from "./rolling-window.ts";
 
 /** A lineage that this node has reserved for, as its reservation book tells it. */
 export interface SpendHistoryEntry {
@@ -28,8 +27,10 @@ export interface SpendHistoryEntry {
 }
 
 export interface PolicyInput {
-  /** All lineages that were not freed by death. */
+  /** All lineages that were not freed by death, but for those that `paid` counts. */
   readonly history: readonly SpendHistoryEntry[];
+  /** Settled lineages, never that of `request`. */
+  readonly paid: PaidHistory;
   readonly request: Pick<SpendRequest, "outputs" | "maxFeeSats">;
   /** The lineage of `request`: what the history holds of it is replaced, never added. */
   readonly lineage: LineageId;
@@ -139,22 +140,30 @@ function off(rule: PolicyRule): RuleVerdict {
   return verdict(rule, "allow", "the policy has no such rule");
 }
 
-/** The amounts that count at `now` in a window of `windowMs`. */
-function counting(facts: Facts, windowMs: number): SpendHistoryEntry[] {
-  const from = facts.input.now - windowMs;
+/** Start of a window that ends now. */
+function startOf(facts: Facts, windowMs: number): UnixMs {
+  return (facts.input.now - windowMs) as UnixMs;
+}
+
+/** The entries that count in a window since `from`. */
+function counting(facts: Facts, from: UnixMs): SpendHistoryEntry[] {
   return facts.others.filter((entry) => !entry.paid || entry.reservedAt > from);
 }
 
-/** Compares what is asked with a limit: final when what is firm leaves too little, else waiting for those that may give way. */
+/**
+ * Compares what is asked with a limit: final when what is firm leaves too little, else waiting for those that may give way.
+ * @param settled what of the limit is used for good
+ */
 function within(
   rule: PolicyRule,
   limit: bigint,
   asked: bigint,
+  settled: bigint,
   entries: readonly { readonly entry: SpendHistoryEntry; readonly amount: bigint }[],
   words: (used: bigint) => string,
 ): RuleVerdict {
-  const firm = entries.filter(({ entry }) => entry.firm).reduce((sum, { amount }) => sum + amount, 0n);
-  const all = entries.reduce((sum, { amount }) => sum + amount, 0n);
+  const firm = entries.filter(({ entry }) => entry.firm).reduce((sum, { amount }) => sum + amount, settled);
+  const all = entries.reduce((sum, { amount }) => sum + amount, settled);
   if (firm + asked > limit) return verdict(rule, "deny", words(firm));
   if (all + asked <= limit) return verdict(rule, "allow", words(all));
   const blocking = entries
@@ -174,7 +183,8 @@ function perTransaction(policy: Policy, { paysSats }: Facts): RuleVerdict {
 function rolling(policy: Policy, facts: Facts): RuleVerdict {
   const limit = policy.rolling24hMaxSats;
   if (limit === null) return off("rolling-24h");
-  const entries = counting(facts, ROLLING_WINDOW_MS).map((entry) => ({
+  const from = startOf(facts, ROLLING_WINDOW_MS);
+  const entries = counting(facts, from).map((entry) => ({
     entry,
     amount: entry.amountSats as bigint,
   }));
@@ -182,6 +192,7 @@ function rolling(policy: Policy, facts: Facts): RuleVerdict {
     "rolling-24h",
     limit,
     facts.reservesSats,
+    facts.input.paid.since(from).sats,
     entries,
     (used) =>
       `${facts.reservesSats} sat with fee allowance, and ${used} sat before; the limit for 24 hours is ${limit}`,
@@ -191,12 +202,14 @@ function rolling(policy: Policy, facts: Facts): RuleVerdict {
 function perDestination(policy: Policy, facts: Facts): RuleVerdict {
   const limit = policy.perDestination24hMaxSats;
   if (limit === null) return off("per-destination-24h");
-  const counted = counting(facts, ROLLING_WINDOW_MS);
+  const from = startOf(facts, ROLLING_WINDOW_MS);
+  const counted = counting(facts, from);
   const verdicts = [...facts.toAddress].map(([address, asked]) =>
     within(
       "per-destination-24h",
       limit,
       asked,
+      facts.input.paid.to(address, from),
       counted.map((entry) => ({ entry, amount: receivedBy(entry, address) })),
       (used) => `${asked} sat to ${address}, and ${used} sat before; the limit for 24 hours is ${limit}`,
     ),
@@ -241,7 +254,7 @@ function feeRateCeiling(policy: Policy, { feeSats, vbytes }: PolicyInput): RuleV
 function rateLimit(policy: Policy, facts: Facts): RuleVerdict {
   const rule = policy.rateLimit;
   if (rule === null) return off("rate-limit");
-  const from = facts.input.now - rule.windowMs;
+  const from = startOf(facts, rule.windowMs);
   const entries = facts.others
     .filter((entry) => entry.reservedAt > from)
     .map((entry) => ({ entry, amount: 1n }));
@@ -249,6 +262,7 @@ function rateLimit(policy: Policy, facts: Facts): RuleVerdict {
     "rate-limit",
     BigInt(rule.count),
     1n,
+    BigInt(facts.input.paid.since(from).count),
     entries,
     (used) => `${used} other requests within ${rule.windowMs} ms; the limit is ${rule.count}`,
   );

@@ -14,12 +14,14 @@ import { openPolicy } from "@cairn/core/test-support";
 import fc from "fast-check";
 import {
   evaluate,
+  PaidWindow,
   type Policy,
   type PolicyInput,
   type PolicyRule,
   policyHash,
   policyRules,
   policySchema,
+  policyWindow,
   ROLLING_WINDOW_MS,
   type SpendHistoryEntry,
 } from "../src/index.ts";
@@ -34,6 +36,7 @@ const open = openPolicy();
 function inputOf(change: Partial<PolicyInput> = {}, amount = 1_000, maxFee = 100): PolicyInput {
   return {
     history: [],
+    paid: new PaidWindow(),
     request: { outputs: [{ address: "alice", amountSats: sats(amount) }], maxFeeSats: sats(maxFee) },
     lineage: hash("own") as LineageId,
     feeSats: sats(50),
@@ -224,23 +227,31 @@ test("limits are never exceeded over random schedules with concurrency, restarts
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       let now = NOW;
       let held = new Map<LineageId, Held>();
+      let paid = new PaidWindow();
+      const add = (each: Held) => paid.add(each, now as UnixMs, policyWindow(policy));
       for (const { wait, action, lineage: number, amount, address } of steps) {
         now += wait;
         const lineage = hash(`${number}`) as LineageId;
         const own = held.get(lineage);
-        if (action === "restart") held = new Map(structuredClone([...held]));
-        else if (action === "die" && own !== undefined && !own.paid)
+        if (action === "restart") {
+          held = new Map(structuredClone([...held]));
+          paid = new PaidWindow();
+          for (const each of held.values()) if (each.paid) add(each);
+        } else if (action === "die" && own !== undefined && !own.paid)
           held.set(lineage, { ...own, dead: true });
-        else if (action === "pay" && own !== undefined && !own.dead)
+        else if (action === "pay" && own?.paid === false && !own.dead) {
           held.set(lineage, { ...own, paid: true, firm: true });
-        else if (action === "ask" && own?.paid !== true && own?.dead !== true) {
-          const history = [...held.values()].filter((each) => !each.dead);
+          add(own);
+        } else if (action === "ask" && own?.paid !== true && own?.dead !== true) {
+          const history = [...held.values()].filter((each) => !each.dead && !each.paid);
           const input: PolicyInput = {
-            ...inputOf({ history, lineage, now: now as UnixMs }),
+            ...inputOf({ history, paid, lineage, now: now as UnixMs }),
             request: { outputs: [{ address, amountSats: sats(amount) }], maxFeeSats: sats(10) },
           };
-          if (evaluate(policy, input).decision === "allow")
-            held.set(lineage, reserve(own, input, amount, address));
+          const verdict = evaluate(policy, input);
+          const listed = [...held.values()].filter((each) => !each.dead);
+          assert.deepEqual(verdict, evaluate(policy, { ...input, history: listed, paid: new PaidWindow() }));
+          if (verdict.decision === "allow") held.set(lineage, reserve(own, input, amount, address));
         }
         checkLimits(policy, [...held.values()], now);
       }

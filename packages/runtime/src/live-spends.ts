@@ -1,6 +1,6 @@
 import type { CheckedSpend } from "@cairn/bitcoin";
 import type { Intent, VotingState } from "@cairn/consensus";
-import { CairnError, type Clock, type IntentHash, type TransactionRow } from "@cairn/core";
+import { CairnError, type Clock, type IntentHash, type LineageId, type TransactionRow } from "@cairn/core";
 import type { Batch } from "./loop.ts";
 import { readMetadata, type SpendMetadata, writeMetadata } from "./spend-metadata.ts";
 
@@ -22,6 +22,7 @@ export class LiveSpends {
   readonly #clock: Clock;
   readonly #changed: (row: TransactionRow) => void;
   readonly #live = new Map<IntentHash, LiveSpend>();
+  readonly #lineages = new Map<LineageId, readonly IntentHash[]>();
 
   constructor(modules: { readonly clock: Clock; readonly changed: (row: TransactionRow) => void }) {
     this.#clock = modules.clock;
@@ -49,14 +50,23 @@ export class LiveSpends {
     return [...this.#live.values()];
   }
 
+  /** Those of one lineage, first come first. */
+  ofLineage(lineage: LineageId): readonly LiveSpend[] {
+    return (this.#lineages.get(lineage) ?? []).map((hash) => this.of(hash));
+  }
+
   /** Takes up what the store holds already. */
   restore(live: LiveSpend): void {
-    this.#live.set(live.row.intent, live);
+    const { intent, lineage } = live.row;
+    this.#live.set(intent, live);
+    this.#lineages.set(lineage, [...(this.#lineages.get(lineage) ?? []), intent]);
   }
 
   /** Takes in a spend that is new here. */
   add(batch: Batch, live: LiveSpend): void {
-    batch.put(this.#live, live.row.intent, live);
+    const { intent, lineage } = live.row;
+    batch.put(this.#live, intent, live);
+    batch.put(this.#lineages, lineage, [...(this.#lineages.get(lineage) ?? []), intent]);
     batch.write({ write: "transaction", row: live.row });
     batch.afterwards(() => this.#changed(live.row));
   }
@@ -84,6 +94,12 @@ export class LiveSpends {
 
   /** Nothing about the spend changes any more. */
   remove(batch: Batch, hash: IntentHash): void {
+    const live = this.#live.get(hash);
+    if (live === undefined) return;
+    const { lineage } = live.row;
     batch.remove(this.#live, hash);
+    const others = (this.#lineages.get(lineage) ?? []).filter((other) => other !== hash);
+    if (others.length === 0) batch.remove(this.#lineages, lineage);
+    else batch.put(this.#lineages, lineage, others);
   }
 }

@@ -35,6 +35,8 @@ export interface Batch {
   put<K, V>(map: Map<K, V>, key: K, value: V): void;
   remove<K, V>(map: Map<K, V>, key: K): void;
   assign<T>(cell: Cell<T>, value: T): void;
+  /** Puts back what the task changed in memory by itself, should the commit fail; the latest change first. */
+  undo(change: () => void): void;
   /** Runs after commit and sends. What it throws is reported and undoes nothing. */
   afterwards(run: () => void): void;
 }
@@ -113,7 +115,11 @@ class TaskBatch implements Batch {
     this.after.push(run);
   }
 
-  undo(): void {
+  undo(change: () => void): void {
+    this.#undo.push(change);
+  }
+
+  undoAll(): void {
     for (const undo of this.#undo.reverse()) undo();
   }
 
@@ -187,7 +193,7 @@ export class Loop {
       try {
         done.push({ entry, batch, value: entry.task(batch) });
       } catch (cause) {
-        batch.undo();
+        batch.undoAll();
         entry.reject(cause);
       }
     }
@@ -200,7 +206,7 @@ export class Loop {
       this.#audit.committed();
     } catch (cause) {
       this.#audit.discarded();
-      for (const { batch } of done.toReversed()) batch.undo();
+      for (const { batch } of done.toReversed()) batch.undoAll();
       await this.#recover(done, cause);
       return;
     }

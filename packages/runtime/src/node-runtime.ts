@@ -1,4 +1,4 @@
-import type { Evidence } from "@cairn/consensus";
+import { type Evidence, grantIdOf } from "@cairn/consensus";
 import {
   CairnError,
   isCairnError,
@@ -19,9 +19,9 @@ import {
 import { type PolicyVerdict, policyHash } from "@cairn/policy";
 import {
   type AttemptLedger,
+  emptyLedger,
   emptyStanding,
   pruneLedger,
-  restoreLedger,
   type SessionViolation,
 } from "@cairn/signing";
 import { AuditQuota } from "./audit-quota.ts";
@@ -42,6 +42,7 @@ import { OwnFence } from "./own-fence.ts";
 import { PeerInbox } from "./peer-inbox.ts";
 import { PresignDesk } from "./presign-desk.ts";
 import type { RuntimeModules, RuntimeOptions } from "./runtime-options.ts";
+import { seenAttempts } from "./seen-attempts.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { SignDesk } from "./sign-desk.ts";
 import { SpendDesk } from "./spend-desk.ts";
@@ -51,9 +52,6 @@ import { wordsOf } from "./words-of.ts";
 
 /** How often what has expired is forgotten, and how long after its expiry. */
 const PRUNE_MS = 10 * 60_000;
-
-/** How long a subject's attempts are remembered after a restart: the longest life of a request. */
-const SUBJECT_LIFE_MS = 8 * 24 * 60 * 60 * 1000;
 
 /**
  * One node: the loop, the machines that it feeds, and the desks that carry out what they ask for. Everything that touches the
@@ -79,19 +77,14 @@ export class NodeRuntime {
   readonly #departures: Departures;
   readonly #interrupted: InterruptedSessions;
   readonly #modules: RuntimeModules;
-  readonly #ledger: Cell<AttemptLedger>;
+  readonly #ledger: Cell<AttemptLedger> = { value: emptyLedger };
   readonly #events: NodeEvents;
   readonly #inbox: PeerInbox;
   readonly #catchUp: ChangeCatchUp;
   #pruning: Timer | null = null;
   #closing = false;
 
-  private constructor(
-    options: RuntimeOptions,
-    modules: RuntimeModules,
-    ledger: ReturnType<typeof restoreLedger>,
-    book: ManifestBook,
-  ) {
+  private constructor(options: RuntimeOptions, modules: RuntimeModules, book: ManifestBook) {
     this.options = options;
     this.#modules = modules;
     const { me, protocolVersions } = options;
@@ -101,7 +94,6 @@ export class NodeRuntime {
     this.#events = new NodeEvents({ clock, report });
     const loop = new Loop({ store, courier, audit: modules.audit, quota: new AuditQuota(clock), report });
     this.loop = loop;
-    this.#ledger = { value: ledger };
     const forged = (batch: Batch, node: NodeIndex, subject: string) =>
       this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
     const setBack = (batch: Batch, node: NodeIndex, judged: "behind" | "forked") => {
@@ -393,19 +385,10 @@ export class NodeRuntime {
         { delayMs: policy.delayMs, expected: manifest.policyDelayMs },
       );
     }
-    const seen = await modules.store.sessions({ limit: 100_000 });
-    const ledger = restoreLedger(
-      seen.map(({ subject, attempt, startedAt }) => ({
-        key: subject,
-        attempt,
-        expiry: startedAt + SUBJECT_LIFE_MS,
-      })),
-    );
     const book = await ManifestBook.open(options, modules.store);
-    const runtime = new NodeRuntime(options, modules, ledger, book);
+    const runtime = new NodeRuntime(options, modules, book);
     modules.inForce(book.current);
     await runtime.changes.restore();
-    runtime.sessions.restore(seen);
     await runtime.#own.restore();
     await runtime.fence.restore();
     await runtime.checkpoints.restore();
@@ -413,6 +396,12 @@ export class NodeRuntime {
     await runtime.bans.restore();
     await runtime.keys.restore();
     await runtime.spends.restore();
+    runtime.#ledger.value = await seenAttempts(
+      modules.store,
+      runtime.spends.all().map(({ row }) => grantIdOf(row.intent)),
+      modules.clock.now(),
+      options.inventory.checkMs,
+    );
     await modules.courier.start({
       message: (from, message) => runtime.#inbox.onMessage(from, message),
       peer: (status) => runtime.#onPeer(status),

@@ -3,6 +3,7 @@ import {
   type Clock,
   type Courier,
   type ExecutionId,
+  isCairnError,
   type Manifest,
   type NodeIndex,
   type NodeStore,
@@ -43,6 +44,7 @@ import type { Batch, Loop } from "./loop.ts";
 import type { InForce } from "./manifest-book.ts";
 import type { SessionOwner } from "./session-owner.ts";
 import { SessionWorker } from "./session-worker.ts";
+import { unawaited } from "./unawaited.ts";
 
 export interface SessionDeskOptions {
   readonly me: NodeIndex;
@@ -85,17 +87,12 @@ interface Handles {
 
 type EffectOf<Kind extends SessionEffect["effect"]> = Extract<SessionEffect, { readonly effect: Kind }>;
 
-/** Executions of the past that are remembered, to be refused should one ever come again. */
-const MAX_EXECUTIONS = 100_000;
-
 /** Carries this node's live sessions: feeds their machines, and carries out what they ask for. */
 export class SessionDesk {
   readonly #options: SessionDeskOptions;
   readonly #modules: SessionDeskModules;
   readonly #live = new Map<SessionId, LiveSession>();
   readonly #handles = new Map<SessionId, Handles>();
-  /** Oldest first. */
-  readonly #executions = new Map<ExecutionId, SessionId>();
   readonly #worker: SessionWorker;
   readonly #identities: ReadonlyMap<NodeIndex, Manifest["members"][number]["identity"]>;
 
@@ -109,13 +106,6 @@ export class SessionDesk {
       ...modules,
       feed: (session, event) => this.#feed(session, event),
     });
-  }
-
-  /** Takes in which executions this node took part in before it started. Rows newest first, as the store gives them. */
-  restore(rows: readonly SessionRow[]): void {
-    for (const { execution, session } of rows.toReversed()) {
-      if (execution !== null) this.#executions.set(execution, session);
-    }
   }
 
   /** Sessions under way at this node. */
@@ -257,7 +247,7 @@ export class SessionDesk {
       case "arm":
         return batch.afterwards(() => this.#arm(session, effect.at - clock.now()));
       case "record-execution":
-        return this.#recordExecution(batch, session, effect.execution);
+        return batch.afterwards(() => this.#recordExecution(session, effect.execution));
       case "engine-start":
         return batch.afterwards(() => {
           const handles = this.#handles.get(session);
@@ -306,17 +296,19 @@ export class SessionDesk {
     }
   }
 
-  #recordExecution(batch: Batch, session: SessionId, execution: ExecutionId): void {
-    if (this.#executions.has(execution)) {
-      batch.audit("execution-repeated", session, { execution });
-      return batch.afterwards(() => this.#later(session, { event: "execution-repeated" }));
-    }
-    batch.put(this.#executions, execution, session);
-    const [oldest] = this.#executions.keys();
-    if (this.#executions.size > MAX_EXECUTIONS && oldest !== undefined)
-      batch.remove(this.#executions, oldest);
-    this.#updateRow(batch, session, { state: "started", execution });
-    batch.afterwards(() => this.#later(session, { event: "execution-recorded" }));
+  /** The store refuses an execution that it has seen before, however long ago. */
+  #recordExecution(session: SessionId, execution: ExecutionId): void {
+    const recorded = this.#modules.loop
+      .run((batch) => this.#updateRow(batch, session, { state: "started", execution }))
+      .then(
+        () => this.#feed(session, { event: "execution-recorded" }),
+        async (error: unknown) => {
+          if (!isCairnError(error, "replayed")) throw error;
+          await this.#modules.loop.run((batch) => batch.audit("execution-repeated", session, { execution }));
+          await this.#feed(session, { event: "execution-repeated" });
+        },
+      );
+    unawaited(recorded, this.#modules.report);
   }
 
   #updateRow(batch: Batch, session: SessionId, change: Partial<SessionRow>): void {

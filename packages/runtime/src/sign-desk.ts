@@ -14,6 +14,7 @@ import {
 import {
   type AttemptPlan,
   choosePresignatures,
+  forgetSubject,
   grantSubject,
   makeProposal,
   type NackCode,
@@ -25,6 +26,7 @@ import {
   type SessionSubject,
   type SignedFinalize,
   type SignedProposal,
+  subjectKey,
 } from "@cairn/signing";
 import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import { AttemptLoop, type Attempts } from "./attempt-loop.ts";
@@ -128,7 +130,7 @@ export class SignDesk {
       const observed = this.#attempts.get(grantId)?.observed;
       const signers = observed?.session === session ? observed.signers : [];
       if (spends.signatures.takeIfValid(batch, hash, signed.body.signatures, signers))
-        this.#attempts.remove(batch, grantId);
+        this.#over(batch, grantId);
       else forged(batch, from, session);
     });
   }
@@ -181,8 +183,17 @@ export class SignDesk {
     const hash = this.#attempts.get(grantId)?.job.hash;
     const live = hash === undefined ? undefined : spends.get(hash);
     if (live !== undefined && !live.voiding && live.row.signedTx === null) return true;
-    await loop.run((batch) => this.#attempts.remove(batch, grantId));
+    await loop.run((batch) => this.#over(batch, grantId));
     return false;
+  }
+
+  /** The spend is signed, given up or gone: no grant of it counts any more, so what was seen of its attempts need not either. */
+  #over(batch: Batch, grantId: GrantId): void {
+    const { ledger } = this.#modules;
+    const attempts = this.#attempts.get(grantId);
+    if (attempts === undefined) return;
+    this.#attempts.remove(batch, grantId);
+    batch.assign(ledger, forgetSubject(ledger.value, subjectKey(attempts.subject)));
   }
 
   async #propose(
@@ -316,7 +327,7 @@ export class SignDesk {
       finished: (batch, result) => {
         if (result.kind !== "signatures") return;
         spends.signatures.take(batch, hash, result.signatures, proposal.signers, true);
-        this.#attempts.remove(batch, grantId);
+        this.#over(batch, grantId);
       },
       failed: (batch, { code, excluded }) => {
         if (spends.get(hash)?.row.state === "signing") spends.update(batch, hash, { state: "approved" });

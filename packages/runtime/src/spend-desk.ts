@@ -22,10 +22,9 @@ import {
   spendRequestHash,
   type TransactionRow,
   toHex,
-  type UnixMs,
   type WalletId,
 } from "@cairn/core";
-import { type PolicyVerdict, ROLLING_WINDOW_MS } from "@cairn/policy";
+import { type PolicyVerdict, policyWindow } from "@cairn/policy";
 import { ApprovalBook, type ApprovalStanding } from "./approval-book.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { FaultyIntents, type RecordViolation } from "./faulty-intents.ts";
@@ -98,7 +97,7 @@ export class SpendDesk {
     const judge = new SpendJudge(options, { ...modules, live, claims, approvals });
     const faulty = new FaultyIntents(options.me, { ...modules, live, early });
     const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
-    const intake = new SpendIntake(options, { ...modules, live, early, approvals, voting });
+    const intake = new SpendIntake(options, { ...modules, live, claims, early, approvals, voting });
     this.#live = live;
     this.#claims = claims;
     this.#approvals = approvals;
@@ -112,15 +111,15 @@ export class SpendDesk {
 
   /** Takes up what the store holds, before messages are let in. {@link resume} goes on with it. */
   async restore(): Promise<void> {
-    const { store, clock } = this.#modules;
-    const since = (clock.now() - ROLLING_WINDOW_MS) as UnixMs;
-    this.#claims.restore(await store.reservations(since));
+    const { store } = this.#modules;
+    await this.#claims.restore();
+    await this.#claims.cover(policyWindow(this.#options.book.policy));
     this.#approvals.restore(await store.approvals());
     const stored = await storedSpends(store, this.#claims.heldFor(), (intent) =>
       this.#voting.contextOf(intent),
     );
     for (const { live, effects } of stored) {
-      this.#live.restore(live);
+      await this.#claims.knowing(live.row.lineage, async () => this.#live.restore(live));
       this.#restored.set(live.row.intent, effects);
     }
   }
@@ -276,8 +275,8 @@ export class SpendDesk {
     this.#claims.settle(batch, hash);
     const paid = this.#live.of(hash).row;
     const { state, signedTx, confirmations, confirmedAt, blockHeight, blockHash } = paid;
-    for (const { row } of this.#live.all()) {
-      if (row.intent === hash || row.lineage !== paid.lineage) continue;
+    for (const { row } of this.#live.ofLineage(paid.lineage)) {
+      if (row.intent === hash) continue;
       // This node may have approved only the other one: quorums overlap, so it can't be certified beside what was paid.
       this.#claims.free(batch, row.intent);
       // Two nodes may have built one transaction from the request: then it is what was paid.

@@ -16,6 +16,7 @@ import {
   spendRequestHash,
   type TransactionRow,
   type Txid,
+  type VoteRow,
 } from "@cairn/core";
 import type { ApprovalBook } from "./approval-book.ts";
 import type { EarlyEvents } from "./early-events.ts";
@@ -23,6 +24,7 @@ import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
+import type { SpendClaims } from "./spend-claims.ts";
 import { findLineage } from "./spend-lineage.ts";
 import { readMetadata, writeMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
@@ -33,6 +35,7 @@ export interface SpendIntakeModules {
   readonly store: Pick<NodeStore, "transactionOfRequest" | "votes">;
   readonly clock: Clock;
   readonly live: LiveSpends;
+  readonly claims: SpendClaims;
   readonly early: EarlyEvents;
   readonly approvals: ApprovalBook;
   readonly voting: SpendVoting;
@@ -84,7 +87,7 @@ export class SpendIntake {
    * node was faster
    */
   async insert(intent: Intent, from: NodeIndex): Promise<TransactionRow> {
-    const { loop, live, early, voting, store, clock } = this.#modules;
+    const { claims, store, clock } = this.#modules;
     const own = from === this.#options.me;
     const hash = intentHash(intent);
     const lineage = await findLineage(intent.request.body, store).catch((error: unknown) => {
@@ -94,7 +97,18 @@ export class SpendIntake {
       });
     });
     const row = rowOf(intent, hash, lineage, from, clock.now());
-    const votes = await store.votes(hash);
+    return claims.knowing(lineage, async () => this.#take(intent, row, from, await store.votes(hash)));
+  }
+
+  #take(
+    intent: Intent,
+    row: TransactionRow,
+    from: NodeIndex,
+    votes: readonly VoteRow[],
+  ): Promise<TransactionRow> {
+    const { loop, live, early, voting } = this.#modules;
+    const own = from === this.#options.me;
+    const hash = row.intent;
     return loop.run((batch) => {
       const known = live.get(hash);
       if (known !== undefined) return known.row;

@@ -8,7 +8,7 @@ import {
   type RequestHash,
   type SpendRequest,
 } from "@cairn/core";
-import { evaluate, type PolicyVerdict } from "@cairn/policy";
+import { evaluate, type PolicyVerdict, policyWindow } from "@cairn/policy";
 import type { ApprovalBook } from "./approval-book.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
@@ -41,8 +41,9 @@ export class SpendJudge {
   }
 
   /** Holds a spend's PSBT against its request and this node's chain source. */
-  check(hash: IntentHash): Promise<SpendCheck> {
-    const { chain, wallets, live } = this.#modules;
+  async check(hash: IntentHash): Promise<SpendCheck> {
+    const { chain, wallets, live, claims } = this.#modules;
+    await claims.cover(policyWindow(this.#options.book.policy));
     return checkSpend(live.of(hash).intent, { chain, wallets });
   }
 
@@ -55,8 +56,11 @@ export class SpendJudge {
     const { book } = this.#options;
     if (isOutlived(live.intent, book.under(live.intent.manifestHash).manifest, book.manifest))
       return { kind: "reject", code: "wrong-manifest", blocking: [] };
+    // Policy counts what other lineages paid: of its own nothing counts, since a lineage is paid once.
+    if (claims.isPaid(live.row.lineage)) return { kind: "reject", code: "replayed", blocking: [] };
     const policy = evaluate(this.#options.book.policy, {
       history: claims.history(),
+      paid: claims.paid,
       request: live.intent.request.body,
       lineage: live.row.lineage,
       feeSats: check.checked.feeSats,
@@ -91,6 +95,7 @@ export class SpendJudge {
     const known = live.all().find(({ row }) => row.request === hash);
     return evaluate(this.#options.book.policy, {
       history: claims.history(),
+      paid: claims.paid,
       request,
       lineage: known?.row.lineage ?? ("" as LineageId),
       feeSats: request.maxFeeSats,

@@ -27,6 +27,7 @@ import { SpendClaims } from "../src/spend-claims.ts";
 import { SpendIntake } from "../src/spend-intake.ts";
 import { readMetadata, writeMetadata } from "../src/spend-metadata.ts";
 import { SpendVoting } from "../src/spend-voting.ts";
+import { KeptReservations } from "./kept-reservations.ts";
 
 const people = ["ann", "bob", "cem", "dan"].map(namedSigner);
 /** An approver of the manifest whom policy does not ask. */
@@ -119,7 +120,7 @@ class Bench {
     } as never;
     this.#constitution = constitution;
     this.live = new LiveSpends({ clock, changed: () => {} });
-    const claims = new SpendClaims({ live: this.live, clock });
+    const claims = new SpendClaims({ store: new KeptReservations(), live: this.live, clock });
     this.book = new ApprovalBook(options, { clock, live: this.live });
     this.book.restore(this.rows);
     const modules = { loop: this.loop, live: this.live, clock, claims, approvals: this.book };

@@ -13,10 +13,10 @@ const firstRead = new CairnError("storage-failed", "the store was asked");
 /** Starts a node whose store answers nothing: whoever gets that far passed the checks of manifest and policy. */
 function start(manifest: Partial<Manifest>, document: Policy = policy): Promise<NodeRuntime> {
   const pinned = { policy: policyHash(policy), policyVersion: 3, policyDelayMs: 60_000, ...manifest };
-  const sessions = () => Promise.reject(firstRead);
+  const changes = () => Promise.reject(firstRead);
   return NodeRuntime.start(
     { manifest: pinned as Manifest, policy: document } as RuntimeOptions,
-    { store: { sessions } } as unknown as RuntimeModules,
+    { store: { changes } } as unknown as RuntimeModules,
   );
 }
 

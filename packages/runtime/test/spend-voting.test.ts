@@ -14,6 +14,7 @@ import { type LiveSpend, LiveSpends } from "../src/live-spends.ts";
 import { Loop } from "../src/loop.ts";
 import { SpendClaims } from "../src/spend-claims.ts";
 import { SpendVoting } from "../src/spend-voting.ts";
+import { KeptReservations } from "./kept-reservations.ts";
 
 const hash = "ab".repeat(32) as IntentHash;
 const winner = "01".repeat(32) as IntentHash;
@@ -63,7 +64,7 @@ async function bench() {
       live,
       admitted: async () => {},
       clock,
-      claims: new SpendClaims({ live, clock }),
+      claims: new SpendClaims({ store: new KeptReservations(), live, clock }),
       signer: Ed25519Signer.generate(),
       store: { sessions: async () => [] },
       judge: { check: () => new Promise(() => {}) },

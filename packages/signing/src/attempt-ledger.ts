@@ -140,6 +140,13 @@ export function endAttempt(ledger: AttemptLedger, session: SessionId): AttemptLe
   return { subjects };
 }
 
+/** Forgets a subject that nobody may propose for any more, whatever its expiry. @param key its `subjectKey` */
+export function forgetSubject(ledger: AttemptLedger, key: string): AttemptLedger {
+  const subjects = new Map(ledger.subjects);
+  subjects.delete(key);
+  return { subjects };
+}
+
 /** Forgets subjects that expired `graceMs` ago or longer and have nothing live. */
 export function pruneLedger(ledger: AttemptLedger, now: UnixMs, graceMs: number): AttemptLedger {
   const subjects = new Map<string, SubjectAttempts>();

@@ -43,6 +43,8 @@ export interface MemoryTables {
   readonly presignatures: Map<string, PresignatureRow>;
   readonly presignatureUsage: Map<string, { readonly counter: number }>;
   readonly sessions: Map<string, SessionRow>;
+  /** Session of each execution. */
+  readonly executions: Map<string, Pick<SessionRow, "session">>;
   readonly outbox: Map<string, OutboxRow>;
   readonly violations: Map<string, ViolationRow>;
   readonly bans: Map<string, BanRow>;
@@ -109,6 +111,7 @@ function emptyTables(): MemoryTables {
     presignatures: new Map(),
     presignatureUsage: new Map(),
     sessions: new Map(),
+    executions: new Map(),
     outbox: new Map(),
     violations: new Map(),
     bans: new Map(),
@@ -142,6 +145,7 @@ function copyTables(tables: MemoryTables): MemoryTables {
     presignatures: copy(tables.presignatures),
     presignatureUsage: copy(tables.presignatureUsage),
     sessions: copy(tables.sessions),
+    executions: copy(tables.executions),
     outbox: copy(tables.outbox),
     violations: copy(tables.violations),
     bans: copy(tables.bans),

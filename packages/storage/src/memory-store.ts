@@ -260,12 +260,36 @@ class MemoryStore implements NodeStore {
     );
   }
 
-  async reservations(since: UnixMs): Promise<readonly ReservationRow[]> {
+  async reservation(lineage: LineageId): Promise<ReservationRow | null> {
+    return this.#read((tables) => tables.reservations.get(lineage) ?? null);
+  }
+
+  async openReservations(): Promise<readonly ReservationRow[]> {
     return this.#read((tables) =>
       sorted(
-        [...tables.reservations.values()].filter((row) => row.freedAt === null || row.freedAt >= since),
+        [...tables.reservations.values()].filter((row) => row.freedAt === null),
         (row) => [row.reservedAt, row.lineage],
       ),
+    );
+  }
+
+  async endedReservations(query: {
+    readonly since: UnixMs;
+    readonly after?: Pick<ReservationRow, "reservedAt" | "lineage">;
+    readonly limit: number;
+  }): Promise<readonly ReservationRow[]> {
+    const { since, after, limit } = query;
+    return this.#read((tables) =>
+      sorted(
+        [...tables.reservations.values()].filter(
+          (row) =>
+            row.freedAt !== null &&
+            row.reservedAt > since &&
+            (after === undefined ||
+              compare([row.reservedAt, row.lineage], [after.reservedAt, after.lineage]) > 0),
+        ),
+        (row) => [row.reservedAt, row.lineage],
+      ).slice(0, limit),
     );
   }
 
@@ -631,9 +655,18 @@ function apply(change: Change, write: StoreWrite): void {
       change.set(tables.presignatures, write.id, { ...row, state: write.state, sealed, acceptances });
       return;
     }
-    case "session":
-      change.set(tables.sessions, write.row.session, write.row);
+    case "session": {
+      const { session, execution } = write.row;
+      if (execution !== null) {
+        const earlier = tables.executions.get(execution);
+        if (earlier !== undefined && earlier.session !== session) {
+          throw new CairnError("replayed", "an earlier session had this execution", { session, execution });
+        }
+        change.set(tables.executions, execution, { session });
+      }
+      change.set(tables.sessions, session, write.row);
       return;
+    }
     case "outbox": {
       const key = keyText(write.row.to, write.row.id);
       if (tables.outbox.has(key)) return;

@@ -18,6 +18,7 @@ import {
   bytes,
   changeRow,
   changeVoteRow,
+  executionOf,
   hash,
   intentOf,
   keyOf,
@@ -238,7 +239,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           assert.deepEqual(await reader.votes(vote.intent), [vote]);
           assert.deepEqual(await reader.voids(voided.intent), [voided]);
           assert.deepEqual(await reader.approvals(approval.request), [approval]);
-          assert.deepEqual(await reader.reservations(at(20)), [reservation]);
+          assert.deepEqual(await reader.reservation(reservation.lineage), reservation);
           assert.deepEqual(await reader.keys(), [key]);
           assert.deepEqual(await reader.key(key.keyId), key);
           assert.deepEqual(await reader.wallets(), [wallet]);
@@ -766,7 +767,7 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
       });
     });
 
-    test("a reservation is one a lineage: it grows, and stays readable for a while once freed", async () => {
+    test("a reservation is one a lineage: it grows, is open until it is freed, and can be looked up for good", async () => {
       await withStore(async (store) => {
         const held = {
           lineage: lineageOf("a"),
@@ -787,14 +788,38 @@ export function nodeStoreContract(name: string, createPlace: () => Promise<Store
           { write: "reservation", row: grown },
           { write: "reservation", row: { ...held, lineage: lineageOf("b"), reservedAt: at(5) } },
         ]);
-        assert.deepEqual(
-          (await store.reservations(at(0))).map((row) => row.lineage),
-          [lineageOf("b"), lineageOf("a")],
-        );
-        assert.deepEqual((await store.reservations(at(99)))[1], grown);
-        await store.commit([{ write: "reservation", row: { ...grown, freedAt: at(50) } }]);
-        assert.equal((await store.reservations(at(50))).length, 2);
-        assert.equal((await store.reservations(at(51))).length, 1);
+        const open = async () => (await store.openReservations()).map((row) => row.lineage);
+        const ended = async (query: Parameters<NodeStore["endedReservations"]>[0]) =>
+          (await store.endedReservations(query)).map((row) => row.lineage);
+        assert.deepEqual(await open(), [lineageOf("b"), lineageOf("a")]);
+        assert.deepEqual(await store.reservation(lineageOf("a")), grown);
+        assert.equal(await store.reservation(lineageOf("c")), null);
+        const freed = { ...grown, freedAt: at(50) };
+        await store.commit([
+          { write: "reservation", row: freed },
+          { write: "reservation", row: { ...freed, lineage: lineageOf("c") } },
+        ]);
+        assert.deepEqual(await open(), [lineageOf("b")]);
+        const [first, second] = [lineageOf("a"), lineageOf("c")].toSorted();
+        assert.ok(first !== undefined && second !== undefined);
+        assert.deepEqual(await ended({ since: at(9), limit: 9 }), [first, second]);
+        assert.deepEqual(await ended({ since: at(10), limit: 9 }), []);
+        assert.deepEqual(await ended({ since: at(9), limit: 1 }), [first]);
+        const after = { reservedAt: at(10), lineage: first };
+        assert.deepEqual(await ended({ since: at(9), after, limit: 9 }), [second]);
+      });
+    });
+
+    test("an execution belongs to one session, for good", async () => {
+      await withStore(async (store, reopen) => {
+        const first = { ...sessionRow("a"), execution: executionOf("x"), endedAt: at(3) };
+        await store.commit([{ write: "session", row: first }]);
+        await store.commit([{ write: "session", row: { ...first, state: "done" } }]);
+        const again = await reopen();
+        const second = { ...sessionRow("b"), execution: executionOf("x") };
+        await assert.rejects(again.commit([{ write: "session", row: second }]), { code: "replayed" });
+        assert.equal(await again.session(second.session), null);
+        await again.commit([{ write: "session", row: { ...second, execution: executionOf("y") } }]);
       });
     });
 

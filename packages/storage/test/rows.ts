@@ -4,7 +4,9 @@ import {
   type AuditRow,
   type ChangeRow,
   type ChangeVoteRow,
+  type ExecutionId,
   ed25519PublicKeySchema,
+  executionIdSchema,
   type HashHex,
   hashHexSchema,
   type IntentHash,
@@ -50,6 +52,7 @@ export const lineageOf = (name: string): LineageId => lineageIdSchema.parse(hash
 export const walletOf = (name: string): WalletId => walletIdSchema.parse(hash(`wallet ${name}`));
 export const keyOf = (name: string): KeyId => keyIdSchema.parse(hash(`key ${name}`));
 export const sessionOf = (name: string): SessionId => sessionIdSchema.parse(hash(`session ${name}`));
+export const executionOf = (name: string): ExecutionId => executionIdSchema.parse(hash(`execution ${name}`));
 export const presignatureOf = (name: string): PresignatureId =>
   presignatureIdSchema.parse(hash(`presignature ${name}`));
 export const node = (index: number): NodeIndex => nodeIndexSchema.parse(index);

@@ -29,7 +29,7 @@ export interface NodeStore {
   /**
    * Applies `writes` atomically, in order; commits happen in the order of the calls. After `storage-failed` or
    * `storage-corrupt` the store refuses everything: only a restart shows whether that commit is kept.
-   * @throws CairnError `storage-full`, `storage-failed`, `storage-corrupt`, `presignature-used`, `wrong-state`, `closed`
+   * @throws CairnError `storage-full`, `storage-failed`, `storage-corrupt`, `presignature-used`, `wrong-state`, `replayed`, `closed`
    */
   commit(writes: readonly StoreWrite[]): Promise<void>;
 
@@ -58,8 +58,15 @@ export interface NodeStore {
   voids(intent: IntentHash): Promise<readonly VoidRow[]>;
   /** People's approvals of one request, or of all requests: ascending by request, then approver. */
   approvals(request?: RequestHash): Promise<readonly ApprovalRow[]>;
-  /** Reservations that are not freed, and freed ones at or after `since`. */
-  reservations(since: UnixMs): Promise<readonly ReservationRow[]>;
+  reservation(lineage: LineageId): Promise<ReservationRow | null>;
+  /** Reservations that are not freed. */
+  openReservations(): Promise<readonly ReservationRow[]>;
+  /** Freed reservations that were made after `since`: ascending by the time of reserving, then lineage; those behind `after`. */
+  endedReservations(query: {
+    readonly since: UnixMs;
+    readonly after?: Pick<ReservationRow, "reservedAt" | "lineage">;
+    readonly limit: number;
+  }): Promise<readonly ReservationRow[]>;
 
   keys(): Promise<readonly KeyRow[]>;
   key(keyId: KeyId): Promise<KeyRow | null>;
@@ -171,6 +178,7 @@ export type StoreWrite =
       readonly id: PresignatureId;
       readonly state: "discarded";
     }
+  /** Inserts or replaces by session; an execution that another session has is `replayed`. */
   | { readonly write: "session"; readonly row: SessionRow }
   /** Inserts; while a message to this node with this id waits, a second changes nothing. */
   | { readonly write: "outbox"; readonly row: Omit<OutboxRow, "seq"> }

@@ -336,4 +336,12 @@ create table anchors (
 create index anchors_by_checkpoint on anchors (sequence, created_at, intent);
 `,
   },
+  {
+    version: 4,
+    name: "reservations-by-age",
+    sql: `
+create index reservations_by_age on reservations (reserved_at, lineage);
+create index sessions_by_execution on sessions (execution) where execution is not null;
+`,
+  },
 ];

@@ -223,16 +223,45 @@ export class SqlNodeStore implements NodeStore {
     return this.#all(shapes.approvalRow, query.orderBy("request").orderBy("approver"));
   }
 
-  reservations(since: UnixMs): Promise<readonly ReservationRow[]> {
+  reservation(lineage: LineageId): Promise<ReservationRow | null> {
+    return this.#first(
+      shapes.reservationRow,
+      queries.selectFrom("reservations").selectAll().where("lineage", "=", lineage),
+    );
+  }
+
+  openReservations(): Promise<readonly ReservationRow[]> {
     return this.#all(
       shapes.reservationRow,
       queries
         .selectFrom("reservations")
         .selectAll()
-        .where((eb) => eb.or([eb("freed_at", "is", null), eb("freed_at", ">=", since)]))
+        .where("freed_at", "is", null)
         .orderBy("reserved_at")
         .orderBy("lineage"),
     );
+  }
+
+  endedReservations({
+    since,
+    after,
+    limit,
+  }: {
+    readonly since: UnixMs;
+    readonly after?: Pick<ReservationRow, "reservedAt" | "lineage">;
+    readonly limit: number;
+  }): Promise<readonly ReservationRow[]> {
+    let query = queries
+      .selectFrom("reservations")
+      .selectAll()
+      .where("reserved_at", ">", since)
+      .where("freed_at", "is not", null);
+    if (after !== undefined) {
+      query = query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple("reserved_at", "lineage"), ">", tuple(after.reservedAt, after.lineage)),
+      );
+    }
+    return this.#all(shapes.reservationRow, query.orderBy("reserved_at").orderBy("lineage").limit(limit));
   }
 
   keys(): Promise<readonly KeyRow[]> {

@@ -1,6 +1,7 @@
 import {
   AUDIT_ROOT,
   type AuditRow,
+  type ExecutionId,
   type PresignatureId,
   type PresignatureRow,
   type PresignatureState,
@@ -220,6 +221,7 @@ export function writeStatements(write: StoreWrite): readonly SqlStatement[] {
     case "session": {
       const { row } = write;
       return [
+        ...(row.execution === null ? [] : [executionUnused(row.session, row.execution)]),
         upsert("sessions", ["id"], {
           id: row.session,
           purpose: row.purpose,
@@ -328,6 +330,16 @@ on conflict (node_id, message_id) do nothing`;
     case "audit":
       return [auditAppend(write.row)];
   }
+}
+
+function executionUnused(session: SessionId, execution: ExecutionId): SqlStatement {
+  const others = queries.selectFrom("sessions").select("id").where("execution", "=", execution);
+  return compile(others.where("id", "!=", session), {
+    rows: 0,
+    code: "replayed",
+    message: "an earlier session had this execution",
+    data: { session, execution },
+  });
 }
 
 /** Burns a presignature; the last statement returns the `counter` of the burn. */
