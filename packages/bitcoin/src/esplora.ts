@@ -1,12 +1,4 @@
-import {
-  type Clock,
-  isCairnError,
-  type Network,
-  type Outpoint,
-  satsSchema,
-  type Txid,
-  txidSchema,
-} from "@cairn/core";
+import { type Clock, type Network, type Outpoint, satsSchema, type Txid, txidSchema } from "@cairn/core";
 import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js";
 import { z } from "zod";
 import { encodeAddress } from "./address.ts";
@@ -21,6 +13,7 @@ import type {
 } from "./chain-source.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import { feeRate } from "./fee-rate.ts";
+import { type HttpAnswer, HttpClient, HttpFailure } from "./http-client.ts";
 import { checkInclusion, type Inclusion } from "./inclusion.ts";
 import { parseTransaction } from "./transaction.ts";
 
@@ -87,25 +80,18 @@ const feeAnswer = z.record(z.string().regex(/^[0-9]{1,4}$/), z.number().min(0).m
 const alreadyKnown =
   /already in (?:block ?chain|utxo set|mempool)|txn-already-(?:in-mempool|known|confirmed)|"code":\s*-27\b/i;
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-}
-
 /**
  * One Esplora endpoint (the REST API of blockstream/electrs and mempool.space). Every answer is held against its shape,
  * raw transactions against their id; redirects are refused, so that a request never reaches another server than the one
  * that was configured. `AgreeingChainSource` puts several together.
  */
 export class EsploraClient implements ChainSource {
-  readonly #base: string;
+  readonly #http: HttpClient;
   readonly #host: string;
   readonly #network: Network;
   readonly #timeoutMs: number;
   readonly #maxResponseBytes: number;
   readonly #limit: ConcurrencyLimit;
-  readonly #clock: Clock;
-  readonly #signal: AbortSignal | undefined;
 
   /** @throws CairnError `chain-endpoint-invalid` for an address that is not http(s) or holds credentials */
   constructor(options: EsploraOptions, modules: EsploraModules) {
@@ -121,14 +107,21 @@ export class EsploraClient implements ChainSource {
         "An Esplora endpoint is an http or https address without credentials or query, such as https://mempool.space/api.",
       );
     }
-    this.#base = url.href.replace(/\/+$/, "");
     this.#host = url.host;
     this.#network = options.network;
     this.#timeoutMs = options.timeoutMs ?? 10_000;
     this.#maxResponseBytes = options.maxResponseBytes ?? 16 * 1024 * 1024;
-    this.#limit = new ConcurrencyLimit(options.maxConcurrent ?? 8);
-    this.#clock = modules.clock;
-    this.#signal = modules.signal;
+    const maxConnections = options.maxConcurrent ?? 8;
+    this.#limit = new ConcurrencyLimit(maxConnections);
+    this.#http = new HttpClient(
+      {
+        base: url.href.replace(/\/+$/, ""),
+        timeoutMs: this.#timeoutMs,
+        maxResponseBytes: this.#maxResponseBytes,
+        maxConnections,
+      },
+      modules,
+    );
   }
 
   async tip(): Promise<ChainTip> {
@@ -234,7 +227,7 @@ export class EsploraClient implements ChainSource {
 
   async broadcast(raw: Uint8Array): Promise<Txid> {
     const { txid } = parseTransaction(raw);
-    const { status, text } = await this.#request("/tx", { method: "POST", body: bytesToHex(raw) });
+    const { status, text } = await this.#request("/tx", "POST", bytesToHex(raw));
     if (status === 200) {
       if (text.trim() !== txid)
         throw this.#invalid("POST /tx", "it names another transaction than the one sent");
@@ -259,7 +252,7 @@ export class EsploraClient implements ChainSource {
 
   /** The parsed answer, or `undefined` where the endpoint has no such thing. */
   async #find<T>(path: string, schema: z.ZodType<T>, form: "text" | "json" = "text"): Promise<T | undefined> {
-    const { status, text } = await this.#request(path, { method: "GET" });
+    const { status, text } = await this.#request(path, "GET");
     if (status === 404) return undefined;
     // electrs answers 400 to ids that it can't find in some versions, always with these words.
     if (status === 400 && /not found/i.test(text)) return undefined;
@@ -280,52 +273,23 @@ export class EsploraClient implements ChainSource {
     return parsed.data;
   }
 
-  #request(path: string, init: { readonly method: "GET" | "POST"; readonly body?: string }): Promise<Answer> {
+  #request(path: string, method: "GET" | "POST", body?: string): Promise<HttpAnswer> {
     return this.#limit.run(async () => {
-      const timeout = new AbortController();
-      const timer = this.#clock.after(this.#timeoutMs, () => timeout.abort());
-      const signals = this.#signal === undefined ? [timeout.signal] : [timeout.signal, this.#signal];
       try {
-        const response = await fetch(`${this.#base}${path}`, {
-          ...init,
-          redirect: "manual",
-          signal: AbortSignal.any(signals),
-          headers: init.body === undefined ? {} : { "content-type": "text/plain" },
-        });
-        if (response.status >= 300 && response.status < 400) {
-          await response.body?.cancel();
-          throw this.#unavailable(
-            path,
-            "it redirects; configure the address that it redirects to, if you trust it",
-          );
-        }
-        return { status: response.status, text: await this.#readCapped(response, path) };
+        return await this.#http.ask(method, path, body);
       } catch (error) {
-        if (isCairnError(error)) throw error;
-        throw this.#unavailable(
-          path,
-          timeout.signal.aborted ? `it took longer than ${this.#timeoutMs} ms` : "the connection failed",
-          error,
-        );
-      } finally {
-        timer.cancel();
+        if (error instanceof HttpFailure && error.reason === "too-long")
+          throw this.#invalid(path, `it is longer than ${this.#maxResponseBytes} bytes`);
+        throw this.#unavailable(path, this.#why(error), error);
       }
     });
   }
 
-  async #readCapped(response: Response, path: string): Promise<string> {
-    if (response.body === null) return "";
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body) {
-      size += chunk.length;
-      // Leaving the loop cancels the rest of the body.
-      if (size > this.#maxResponseBytes) {
-        throw this.#invalid(path, `it is longer than ${this.#maxResponseBytes} bytes`);
-      }
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks).toString("utf8");
+  #why(error: unknown): string {
+    const reason = error instanceof HttpFailure ? error.reason : "connection";
+    if (reason === "redirect")
+      return "it redirects; configure the address that it redirects to, if you trust it";
+    return reason === "timeout" ? `it took longer than ${this.#timeoutMs} ms` : "the connection failed";
   }
 
   #invalid(path: string, why: string, cause?: unknown): Error {
