@@ -2,6 +2,7 @@ import {
   createCipheriv,
   createDecipheriv,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   KeyObject,
@@ -81,7 +82,8 @@ class SyncHkdf extends HkdfSha256 {
 
 class SyncGcm extends Aes256Gcm {
   override createEncryptionContext(key: Bytes): AeadEncryptionContext {
-    const secret = viewOf(key);
+    // A raw key would be taken for a key object first, which costs an exception each time.
+    const secret = createSecretKey(viewOf(key));
     return {
       async seal(iv, data, aad) {
         const cipher = createCipheriv(CIPHER, secret, viewOf(iv)).setAAD(viewOf(aad));
