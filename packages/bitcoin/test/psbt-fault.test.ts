@@ -26,13 +26,13 @@ function scene(plan: Partial<PsbtPlan> = {}) {
 
 test("a spend that does what its request asks has no fault, and one that does not has, for everybody and ever", () => {
   const sound = scene();
-  assert.equal(psbtFault(sound.psbt, record, sound.rules.request), null);
+  assert.equal(psbtFault(sound.psbt, record, sound.rules.request, null), null);
   const dearer = { ...sound.rules.request, maxFeeSats: 1n };
-  assert.equal(psbtFault(sound.psbt, record, dearer as typeof sound.rules.request), "fee-too-high");
+  assert.equal(psbtFault(sound.psbt, record, dearer as typeof sound.rules.request, null), "fee-too-high");
   const stranger = strangerKey("wpkh", 2);
   const altered = scene({ recipients: [{ script: stranger.script, amountSats: 40_000n }] });
-  assert.notEqual(psbtFault(altered.psbt, record, sound.rules.request), null);
-  assert.notEqual(psbtFault(Uint8Array.of(1), record, sound.rules.request), null);
+  assert.notEqual(psbtFault(altered.psbt, record, sound.rules.request, null), null);
+  assert.notEqual(psbtFault(Uint8Array.of(1), record, sound.rules.request, null), null);
 });
 
 test("what another node's height or index may excuse is no fault", () => {
@@ -42,6 +42,6 @@ test("what another node's height or index may excuse is no fault", () => {
   ] as const) {
     const { psbt, rules } = scene(plan);
     throwsReason(() => checkPsbt(psbt, rules), reason);
-    assert.equal(psbtFault(psbt, record, rules.request), null, reason);
+    assert.equal(psbtFault(psbt, record, rules.request, null), null, reason);
   }
 });

@@ -20,7 +20,8 @@ export function judgeOffline(bytes: Uint8Array, rules: EvidenceRules): Proof {
   const evidence = decodeCanonical(evidenceSchema, bytes);
   const judgement = judgeEvidence(evidence, rules, {
     protocolVersions: psbtRuleVersions,
-    intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
+    intentFault: ({ psbt, request, anchor }, wallet) =>
+      psbtFault(psbt, wallet, request.body, anchor?.checkpoint ?? null),
   });
   switch (judgement.kind) {
     case "proven":

@@ -238,6 +238,11 @@ export const nodeConfigSchema = z.strictObject({
         .max(1_000_000)
         .default(1_000)
         .describe("New entries of this node's log after which a checkpoint is due earlier"),
+      anchor_ms: milliseconds(0, 31_536_000_000)
+        .default(86_400_000)
+        .describe(
+          "Least time between two checkpoints that spends built by this node put on the chain, where the manifest has `checkpointAnchors`",
+        ),
     })
     .prefault({}),
   log: z

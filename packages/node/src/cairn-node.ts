@@ -402,6 +402,7 @@ function runtimeOptions(config: NodeConfig, { me, manifest, policy, epoch }: Nod
       fenceMs: config.audit.fence_ms,
       checkpointMs: config.audit.checkpoint_ms,
       checkpointEntries: config.audit.checkpoint_entries,
+      anchorMs: config.audit.anchor_ms,
     },
   };
 }

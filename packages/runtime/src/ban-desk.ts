@@ -95,7 +95,8 @@ export class BanDesk {
     this.#modules = modules;
     this.#verifiers = {
       protocolVersions: psbtRuleVersions,
-      intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
+      intentFault: ({ psbt, request, anchor }, wallet) =>
+        psbtFault(psbt, wallet, request.body, anchor?.checkpoint ?? null),
     };
   }
 

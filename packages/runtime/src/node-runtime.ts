@@ -205,6 +205,7 @@ export class NodeRuntime {
         clockSkewMs: options.clockSkewMs,
         roundMs: options.roundMs,
         recheckMs: options.recheckMs,
+        anchorMs: options.audit.anchorMs,
       },
       {
         loop,
@@ -219,6 +220,7 @@ export class NodeRuntime {
         signed: (intent) => this.chain.publish(intent),
         signing: (intent) => this.#signing.signing(intent),
         admitted: () => this.#own.admitted(),
+        checkpoint: () => this.checkpoints.newest,
         violation: (batch, { type, node, evidence }, subject) =>
           this.bans.violation(batch, { type, node, evidence, subject }),
         proves: (evidence) => this.bans.proves(evidence),

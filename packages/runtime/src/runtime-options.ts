@@ -46,6 +46,8 @@ export interface AuditSettings {
   readonly checkpointMs: number;
   /** New entries of a log after which one is due earlier. */
   readonly checkpointEntries: number;
+  /** Least time between two anchors of checkpoints on the chain, where the manifest allows them. */
+  readonly anchorMs: number;
 }
 
 /** The ports that a node runs over. */

@@ -2,6 +2,7 @@ import {
   buildPsbt,
   type ChainSource,
   type ChainTip,
+  dataOutputScript,
   decodeAddress,
   deriveKey,
   encodePsbt,
@@ -16,13 +17,17 @@ import { checkIntent, type Intent } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
+  checkpointAnchor,
   isCairnError,
+  type LineageId,
   type NodeStore,
   outpointText,
   type Random,
   type SignatureHex,
+  type SignedCheckpoint,
   type SpendRequest,
 } from "@cairn/core";
+import type { AnchorChoice } from "./anchor-choice.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { SpendClaims } from "./spend-claims.ts";
 import { findLineage } from "./spend-lineage.ts";
@@ -37,6 +42,7 @@ export interface SpendBuilderModules {
   readonly random: Random;
   readonly live: LiveSpends;
   readonly claims: SpendClaims;
+  readonly anchors: AnchorChoice;
 }
 
 /** What the chain says that a request could be paid with. */
@@ -51,7 +57,10 @@ const FALLBACK_RATE = feeRatePerKvb(2_000n);
 const RATE_CEILING = feeRatePerKvb(500_000n);
 const FEE_TARGET_BLOCKS = 6;
 
-/** Makes an intent of what an owner asks for: picks coins that nothing else wants, and builds the PSBT. */
+/**
+ * Makes an intent of what an owner asks for: picks coins that nothing else wants, and builds the PSBT. A checkpoint whose anchor is due goes
+ * with it where the owner's fee has room for it.
+ */
 export class SpendBuilder {
   readonly #options: SpendOptions;
   readonly #modules: SpendBuilderModules;
@@ -61,7 +70,7 @@ export class SpendBuilder {
     this.#modules = modules;
   }
 
-  /** The intent but for its PSBT. @throws CairnError for everything that is wrong with the request */
+  /** The intent but for its PSBT and anchor. @throws CairnError for everything that is wrong with the request */
   draft(request: SpendRequest, signature: SignatureHex | null): Intent {
     const { protocolVersions, book } = this.#options;
     const { manifest, manifestHash } = book;
@@ -106,17 +115,24 @@ export class SpendBuilder {
    * @throws CairnError for everything that is wrong with the wallet's means
    */
   async complete(draft: Intent, means: Means): Promise<Intent> {
-    return { ...draft, psbt: new Uint8Array(await this.#psbt(draft.request.body, means)) };
+    const lineage = await findLineage(draft.request.body, this.#modules.store);
+    const due = await this.#modules.anchors.due(draft.manifestHash, lineage);
+    const { psbt, anchored } = this.#psbt(draft.request.body, means, lineage, due);
+    return { ...draft, psbt: new Uint8Array(psbt), anchor: anchored ? due : null };
   }
 
-  async #psbt(request: SpendRequest, { tip, view, estimates }: Means): Promise<Uint8Array> {
-    const { wallets, random, store } = this.#modules;
+  #psbt(
+    request: SpendRequest,
+    { tip, view, estimates }: Means,
+    lineage: LineageId,
+    due: SignedCheckpoint | null,
+  ): { readonly psbt: Uint8Array; readonly anchored: boolean } {
+    const { wallets, random } = this.#modules;
     const { descriptor } = wallets.get(request.wallet);
     const recipients = request.outputs.map(({ address, amountSats }) => ({
       script: decodeAddress(address, request.network).script,
       amountSats,
     }));
-    const lineage = await findLineage(request, store);
     const taken = new Set(this.#modules.claims.coinsBeside(lineage));
     const wanted = new Set<string>();
     const ours: WalletCoin[] = [];
@@ -128,7 +144,11 @@ export class SpendBuilder {
       else ours.push(...view.coins.filter((coin) => coins.includes(outpointText(coin.outpoint))).slice(0, 1));
     }
     const change = deriveKey(descriptor, [1, view.nextChangeIndex]);
-    const select = (without: ReadonlySet<string>) =>
+    const select = (
+      without: ReadonlySet<string>,
+      anchor: { readonly dataScript: Uint8Array } | Record<string, never> = {},
+      maxFeeSats: bigint = request.maxFeeSats,
+    ) =>
       selectCoins(
         {
           kind: descriptor.kind,
@@ -140,12 +160,20 @@ export class SpendBuilder {
             request.feeRateSatsPerKvb === null
               ? pickFeeRate(estimates, FEE_TARGET_BLOCKS, { fallback: FALLBACK_RATE, ceiling: RATE_CEILING })
               : feeRatePerKvb(BigInt(request.feeRateSatsPerKvb)),
-          maxFeeSats: request.maxFeeSats,
+          maxFeeSats,
+          ...anchor,
         },
         { random },
       );
-    const selection = sparing(wanted, taken, select);
-    return encodePsbt(
+    const data = due === null ? null : checkpointAnchor(due.checkpoint);
+    const withAnchor =
+      data === null
+        ? null
+        : this.#affordable(request, (most) =>
+            select(new Set([...taken, ...wanted]), { dataScript: dataOutputScript(data) }, most),
+          );
+    const selection = withAnchor ?? sparing(wanted, taken, select);
+    const psbt = encodePsbt(
       buildPsbt({
         descriptor,
         coins: selection.coins.map(({ previousTransaction, outpoint, path }) => ({
@@ -159,8 +187,21 @@ export class SpendBuilder {
             ? undefined
             : { amountSats: selection.changeSats, index: view.nextChangeIndex, position: recipients.length },
         lockTime: tip.height,
+        ...(data === null || withAnchor === null ? {} : { data }),
       }),
     );
+    return { psbt, anchored: withAnchor !== null };
+  }
+
+  /** What `select` finds within the owner's fee and the policy's, or null: no payment fails for an anchor. */
+  #affordable<T>(request: SpendRequest, select: (maxFeeSats: bigint) => T): T | null {
+    const ceiling = this.#options.book.policy.feeCeilingSats ?? request.maxFeeSats;
+    try {
+      return select(ceiling < request.maxFeeSats ? ceiling : request.maxFeeSats);
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      return null;
+    }
   }
 }
 

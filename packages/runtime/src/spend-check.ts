@@ -40,6 +40,7 @@ export async function checkSpend(
       request: intent.request.body,
       tipHeight: tip.height,
       nextChangeIndex: view.nextChangeIndex,
+      anchor: intent.anchor?.checkpoint ?? null,
     });
     await checkUnspent(checked, modules.chain);
     return { kind: "ok", checked };

@@ -15,6 +15,7 @@ import {
   type Random,
   type RequestHash,
   type SignatureHex,
+  type SignedCheckpoint,
   type SignedSpendApproval,
   type Signer,
   type SpendOutput,
@@ -25,6 +26,7 @@ import {
   type WalletId,
 } from "@cairn/core";
 import { type PolicyVerdict, policyWindow } from "@cairn/policy";
+import { AnchorChoice } from "./anchor-choice.ts";
 import { ApprovalBook, type ApprovalStanding } from "./approval-book.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { FaultyIntents, type RecordViolation } from "./faulty-intents.ts";
@@ -41,6 +43,11 @@ import { SpendSignatures } from "./spend-signatures.ts";
 import { SpendVoting } from "./spend-voting.ts";
 import { storedSpends } from "./stored-spends.ts";
 import type { WalletBook } from "./wallet-book.ts";
+
+export interface SpendDeskOptions extends SpendOptions {
+  /** Least time between two anchors of checkpoints. */
+  readonly anchorMs: number;
+}
 
 export interface SpendDeskModules {
   readonly loop: Loop;
@@ -62,6 +69,8 @@ export interface SpendDeskModules {
   readonly changed: (row: TransactionRow) => void;
   /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
   readonly admitted: () => Promise<void>;
+  /** The newest complete checkpoint of the audit logs, or null. */
+  readonly checkpoint: () => SignedCheckpoint | null;
   readonly report: (cause: unknown) => void;
 }
 
@@ -87,7 +96,7 @@ export class SpendDesk {
   /** Requests that come at once pick their coins one after another. */
   #picking: Promise<unknown> = Promise.resolve();
 
-  constructor(options: SpendOptions, modules: SpendDeskModules) {
+  constructor(options: SpendDeskOptions, modules: SpendDeskModules) {
     this.#options = options;
     this.#modules = modules;
     const early = new EarlyEvents(modules.clock);
@@ -104,7 +113,8 @@ export class SpendDesk {
     this.#judge = judge;
     this.#voting = voting;
     this.#intake = intake;
-    this.#builder = new SpendBuilder(options, { ...modules, live, claims });
+    const anchors = new AnchorChoice(options, { ...modules, newest: modules.checkpoint });
+    this.#builder = new SpendBuilder(options, { ...modules, live, claims, anchors });
     this.inbox = new SpendInbox(options, { ...modules, live, early, faulty, intake, voting });
     this.signatures = new SpendSignatures(options, { ...modules, live, judge, voting });
   }

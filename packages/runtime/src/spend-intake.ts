@@ -3,6 +3,7 @@ import { type Intent, initial, intentHash, signedVoteSchema } from "@cairn/conse
 import {
   CairnError,
   type Clock,
+  checkpointHash,
   decodeCanonical,
   encodeCanonical,
   type IntentHash,
@@ -12,6 +13,7 @@ import {
   type NodeStore,
   outpointText,
   type Sats,
+  type SignedCheckpoint,
   type SignedSpendApproval,
   spendRequestHash,
   type TransactionRow,
@@ -21,7 +23,7 @@ import {
 import type { ApprovalBook } from "./approval-book.ts";
 import type { EarlyEvents } from "./early-events.ts";
 import type { LiveSpends } from "./live-spends.ts";
-import type { Loop } from "./loop.ts";
+import type { Batch, Loop } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 import type { SpendClaims } from "./spend-claims.ts";
@@ -122,6 +124,7 @@ export class SpendIntake {
         voiding: false,
       });
       batch.audit("intent-stored", hash, { from, request: row.request, txid: row.txid });
+      if (intent.anchor !== null) keepAnchor(batch, intent.anchor, row);
       if (own) {
         const others = otherMembers(this.#options.book.manifest, this.#options.me);
         batch.post(others, `intent/${hash}`, peerMessage("intent", row.intentBody));
@@ -174,6 +177,17 @@ export class SpendIntake {
       });
     }
   }
+}
+
+/** Which transaction anchors which checkpoint. */
+function keepAnchor(
+  batch: Batch,
+  { checkpoint }: SignedCheckpoint,
+  { intent, txid, createdAt }: TransactionRow,
+): void {
+  const { sequence } = checkpoint;
+  const row = { intent, txid, sequence, checkpoint: checkpointHash(checkpoint), createdAt };
+  batch.write({ write: "anchor", row });
 }
 
 function rowOf(

@@ -352,5 +352,5 @@ const pacing = {
   timeouts: { ackMs: 1_500, startMs: 2_500, roundMs: 3_000, sessionMs: 12_000 },
   keygenTimeouts: { ackMs: 2_000, startMs: 3_000, roundMs: 5_000, sessionMs: 30_000 },
   inventory: { target: 3, refillBelow: 1, batch: 4, checkMs: 20_000 },
-  audit: { fenceMs: 10_000, checkpointMs: 20_000, checkpointEntries: 100 },
+  audit: { fenceMs: 10_000, checkpointMs: 20_000, checkpointEntries: 100, anchorMs: 0 },
 } as const;

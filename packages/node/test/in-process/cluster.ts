@@ -68,6 +68,8 @@ export interface InProcessClusterOptions {
   /** 200 by default. */
   readonly recheckMs?: number;
   readonly audit?: Partial<AuditSettings>;
+  /** Lets spends anchor checkpoints. False by default. */
+  readonly checkpointAnchors?: boolean;
 }
 
 /** Changes what a node's code gets to see of the world, or what the world gets to see of it. */
@@ -131,6 +133,7 @@ export class InProcessCluster {
         requesters: [this.requester.publicKey],
         approvers,
         policy: policyHash(this.#policy),
+        checkpointAnchors: options.checkpointAnchors ?? false,
         createdAt: 0,
       },
     );
@@ -232,7 +235,13 @@ export class InProcessCluster {
           batch: 4,
           checkMs: 1_000,
         },
-        audit: { fenceMs: 1_000, checkpointMs: 600_000, checkpointEntries: 1_000, ...this.#options.audit },
+        audit: {
+          fenceMs: 1_000,
+          checkpointMs: 600_000,
+          checkpointEntries: 1_000,
+          anchorMs: 0,
+          ...this.#options.audit,
+        },
       },
       {
         store,

@@ -229,7 +229,8 @@ export class HostileScene {
     const rules = { manifest: this.manifest, manifestHash: manifestHash(this.manifest) };
     const judged = judgeEvidence(decodeCanonical(evidenceSchema, evidence), rules, {
       protocolVersions: psbtRuleVersions,
-      intentFault: ({ psbt, request }, wallet) => psbtFault(psbt, wallet, request.body),
+      intentFault: ({ psbt, request, anchor }, wallet) =>
+        psbtFault(psbt, wallet, request.body, anchor?.checkpoint ?? null),
     });
     assert.deepEqual(judged, { kind: "proven", type, node });
   }
