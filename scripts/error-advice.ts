@@ -90,6 +90,10 @@ export const errorAdvice: Record<ErrorCode, string> = {
   "storage-failed":
     "The disk failed a write, or the Postgres server stayed away or let another process have the database; the daemon has ended. Mend that and start it again: only then is it known what was kept.",
   "schema-too-new": "The database was written by a newer version. Run that version.",
+  "backup-incomplete":
+    "A backup opens, but lacks something or holds what does not fit. Make another one, and find out what spoilt it.",
+  "not-backed-up":
+    "Coins may be paid to this key only once every member has a verified backup of its share: `cairn backup status` says who is missing. An operator can override it.",
   "audit-broken": "The audit log was altered, or belongs to another key. Keep the files and find out why.",
   "file-mode": "Others may read a secret file. Set files to 0600 and folders to 0700.",
   "file-missing": "A file is not there. Check the path in the configuration.",

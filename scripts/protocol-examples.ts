@@ -57,6 +57,7 @@ import {
   formChangeCommit,
   fromHex,
   type HashHex,
+  hashHexSchema,
   type KeygenRequest,
   type KeyRefresh,
   keygenRequestHash,
@@ -65,6 +66,7 @@ import {
   manifestSchema,
   type NodeIndex,
   type Nonce,
+  nodeIndexSchema,
   openEnvelope,
   type Policy,
   policyHash,
@@ -91,6 +93,7 @@ import {
   type Txid,
   toHex,
   type UnixMs,
+  type VerifiedBackup,
   type WalletRecord,
   walletIdOf,
 } from "@cairn/core";
@@ -936,6 +939,16 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     createdAt: at(20_000),
   };
   add("key-refresh", "cairn/key-refresh/v1", refresh, by("operator 1"));
+  const verifiedBackup: VerifiedBackup = {
+    version: 1,
+    cluster,
+    node: nodeIndexSchema.parse(1),
+    backup: hashHexSchema.parse("b5".repeat(32)),
+    keys: [{ keyId, epoch: 0 }],
+    createdAt: at(21_000),
+    verifiedAt: at(22_000),
+  };
+  add("verified-backup", "cairn/verified-backup/v1", verifiedBackup, by("operator 1"));
   add(
     "change-proposal-refresh",
     "cairn/change/v1",

@@ -108,6 +108,8 @@ const onError: Readonly<Record<ErrorCode, Reaction>> = {
   "storage-full": retryLoudly,
   "storage-failed": retryLoudly,
   "schema-too-new": rejectLoudly,
+  "backup-incomplete": rejectLoudly,
+  "not-backed-up": reject,
   "audit-broken": rejectLoudly,
   "file-mode": reject,
   "file-missing": reject,

@@ -85,6 +85,8 @@ export const errorCodes = {
   "storage-full": { http: 507, exit: 74 },
   "storage-failed": { http: 500, exit: 74 },
   "schema-too-new": { http: 500, exit: 78 },
+  "backup-incomplete": { http: 422, exit: 74 },
+  "not-backed-up": { http: 409, exit: 75 },
   "audit-broken": { http: 500, exit: 74 },
   "file-mode": { http: 500, exit: 78 },
   "file-missing": { http: 500, exit: 78 },

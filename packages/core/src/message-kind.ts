@@ -16,6 +16,7 @@ const posted = [
   "change-vote",
   "change-commit",
   "checkpoint",
+  "verified-backup",
 ] as const;
 
 /** Sent at most once. */

@@ -245,6 +245,17 @@ export const nodeConfigSchema = z.strictObject({
         ),
     })
     .prefault({}),
+  backup: z
+    .strictObject({
+      recipients: z
+        .array(z.string().regex(/^age1[02-9ac-hj-np-z]{58}$/, "expected an age recipient, age1…"))
+        .max(16)
+        .default([])
+        .describe(
+          "age recipients that backups of the running node are encrypted to; none refuses them. Nobody who calls the API can name others",
+        ),
+    })
+    .prefault({}),
   log: z
     .strictObject({
       level: z

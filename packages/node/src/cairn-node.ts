@@ -28,6 +28,7 @@ import { CoordinationBoard } from "./coordination-board.ts";
 import type { Log } from "./create-log.ts";
 import { EventHub } from "./event-hub.ts";
 import { guardStore } from "./guard-store.ts";
+import { keySourceOf } from "./key-source-of.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { createMetrics } from "./metrics.ts";
 import type { NodeFacade } from "./node-facade.ts";
@@ -415,18 +416,6 @@ function authorisationOf(manifest: Manifest): Authorisation {
     `the manifest demands the authorisation ${manifest.authorisation}, which this version does not have; make the cluster with quorum`,
     { authorisation: manifest.authorisation },
   );
-}
-
-/** Where the engine finds the key-encryption key; `path` is absolute. */
-function keySourceOf(vault: NodeConfig["vault"], path: string): OpenEngineOptions["keySource"] {
-  switch (vault.kind) {
-    case "file":
-      return { kind: "file", path };
-    case "passphrase":
-      return { kind: "passphrase-file", path };
-    case "systemd-credential":
-      return { kind: "credential", name: vault.path };
-  }
 }
 
 function hostPort(text: string): { readonly host: string; readonly port: number } {

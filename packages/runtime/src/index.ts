@@ -1,4 +1,5 @@
 export type { ApprovalStanding } from "./approval-book.ts";
+export * from "./backup-desk.ts";
 export * from "./ban-desk.ts";
 export * from "./chain-watch.ts";
 export * from "./change-catch-up.ts";

@@ -25,6 +25,7 @@ import {
   type SessionViolation,
 } from "@cairn/signing";
 import { AuditQuota } from "./audit-quota.ts";
+import { BackupDesk } from "./backup-desk.ts";
 import { BanDesk } from "./ban-desk.ts";
 import { ChainWatch } from "./chain-watch.ts";
 import { ChangeCatchUp } from "./change-catch-up.ts";
@@ -66,6 +67,7 @@ export class NodeRuntime {
   readonly presignatures: PresignDesk;
   readonly sessions: SessionDesk;
   readonly bans: BanDesk;
+  readonly backups: BackupDesk;
   /** What is and was in force. */
   readonly manifests: ManifestBook;
   readonly changes: ChangeDesk;
@@ -295,6 +297,7 @@ export class NodeRuntime {
         ...attempts,
       },
     );
+    this.backups = new BackupDesk({ me, book }, { loop, store, keys: this.keys });
     this.#departures = new Departures({
       clock,
       up: () => this.#connected(),
@@ -357,6 +360,7 @@ export class NodeRuntime {
       signer,
       changes: this.changes,
       catchUp: this.#catchUp,
+      backups: this.backups,
       bans: this.bans,
       spends: this.spends,
       keys: this.keys,
@@ -397,6 +401,7 @@ export class NodeRuntime {
     await runtime.#interrupted.end();
     await runtime.bans.restore();
     await runtime.keys.restore();
+    await runtime.backups.restore();
     await runtime.spends.restore();
     runtime.#ledger.value = await seenAttempts(
       modules.store,

@@ -8,6 +8,7 @@ import {
   type Signer,
 } from "@cairn/core";
 import { decodeSessionMessage, type SignedProposal } from "@cairn/signing";
+import type { BackupDesk } from "./backup-desk.ts";
 import type { BanDesk } from "./ban-desk.ts";
 import type { ChangeCatchUp } from "./change-catch-up.ts";
 import type { ChangeDesk } from "./change-desk.ts";
@@ -26,6 +27,7 @@ export interface PeerInboxModules {
   readonly fence: FenceDesk;
   readonly checkpoints: CheckpointDesk;
   readonly signer: Signer;
+  readonly backups: BackupDesk;
   readonly bans: BanDesk;
   readonly changes: ChangeDesk;
   readonly catchUp: ChangeCatchUp;
@@ -124,6 +126,8 @@ export class PeerInbox {
         return changes.onVote(payload);
       case "change-commit":
         return changes.onCommit(from, payload);
+      case "verified-backup":
+        return this.#modules.backups.onWord(payload);
       case "sync-request":
         return catchUp.onRequest(from, payload);
       case "sync-answer":
