@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { concatBytes, equalBytes, toHex } from "./bytes.ts";
 import type { DomainTag } from "./domain.ts";
 import { CairnError } from "./error.ts";
+import { isPlainlyCanonical } from "./plainly-canonical.ts";
 
 /** Largest structure that any decoder looks at; PSBTs with full previous transactions are the biggest honest ones. */
 export const MAX_CANONICAL_BYTES = 4 * 1024 * 1024;
@@ -33,7 +34,7 @@ export function decodeCanonical<Schema extends z.ZodType>(
   } catch (cause) {
     throw new CairnError("malformed", "the bytes are not DAG-CBOR", { bytes: bytes.length }, { cause });
   }
-  if (!equalBytes(dagCbor.encode(raw), bytes)) {
+  if (!isPlainlyCanonical(bytes) && !equalBytes(dagCbor.encode(raw), bytes)) {
     throw new CairnError("not-canonical", "the bytes are not in canonical DAG-CBOR form", {
       bytes: bytes.length,
     });
@@ -88,9 +89,41 @@ function meant(issue: z.core.$ZodIssue | undefined, above: readonly PropertyKey[
   return issue.errors.filter((branch) => branch.length === least).flatMap(([first]) => meant(first, path));
 }
 
+/** What {@link encodeCanonical} made of something, to be put into a larger structure or signed without being encoded again. */
+export class Encoded {
+  readonly bytes: Uint8Array;
+
+  private constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  static of(value: unknown): Encoded {
+    return new Encoded(encodeCanonical(value));
+  }
+
+  /** A map whose values were encoded before: the same bytes as of the map of the values themselves. At most 23 fields. */
+  static map(fields: Readonly<Record<string, Encoded>>): Encoded {
+    const entries = Object.entries(fields).map(([key, { bytes }]) => [encodedKey(key), bytes] as const);
+    // A key's encoding begins with its length, so this order is DAG-CBOR's: shorter keys first.
+    entries.sort(([a], [b]) => Buffer.compare(a, b));
+    if (entries.length > 23) throw new RangeError("a map of what was encoded before has at most 23 fields");
+    return new Encoded(concatBytes(Uint8Array.of(0xa0 | entries.length), ...entries.flat()));
+  }
+}
+
+const encodedKeys = new Map<string, Uint8Array>();
+
+/** Only field names that the program itself writes come here, so they are few. */
+function encodedKey(key: string): Uint8Array {
+  const known = encodedKeys.get(key) ?? encodeCanonical(key);
+  encodedKeys.set(key, known);
+  return known;
+}
+
 /** The bytes that are hashed or signed for `body` under `domain`: tag ‖ 0x00 ‖ DAG-CBOR(body). */
 export function domainBytes(domain: DomainTag, body: unknown): Uint8Array {
-  return concatBytes(Buffer.from(domain, "utf8"), Uint8Array.of(0), encodeCanonical(body));
+  const bytes = body instanceof Encoded ? body.bytes : encodeCanonical(body);
+  return concatBytes(Buffer.from(domain, "utf8"), Uint8Array.of(0), bytes);
 }
 
 /** SHA-256 of {@link domainBytes}, in hex. */

@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, type webcrypto } from "node:crypto";
 import { z } from "zod";
 import { fromHex } from "./bytes.ts";
-import { decodeCanonical, encodeCanonical } from "./canonical.ts";
+import { decodeCanonical, Encoded } from "./canonical.ts";
 import { CairnError } from "./error.ts";
 import { createHpkeSuite, keyPairOf } from "./hpke-suite.ts";
 import { rawPublicKey, readPrivateKey, type Signer, verifyNewSignature } from "./identity.ts";
@@ -103,11 +103,15 @@ export async function sealEnvelope(
 ): Promise<Uint8Array> {
   const recipientPublicKey = await recipientKey(recipient);
   const sender = await suite.createSenderContext({ recipientPublicKey, info: toArrayBuffer(HPKE_INFO) });
-  const ciphertext = new Uint8Array(
-    await sender.seal(toArrayBuffer(payload), toArrayBuffer(encodeCanonical(header))),
-  );
-  const body = { header, enc: new Uint8Array(sender.enc), ciphertext };
-  return encodeCanonical({ ...body, signature: signer.sign("cairn/envelope/v1", body) });
+  const encodedHeader = Encoded.of(header);
+  const ciphertext = await sender.seal(toArrayBuffer(payload), toArrayBuffer(encodedHeader.bytes));
+  const parts = {
+    header: encodedHeader,
+    enc: Encoded.of(new Uint8Array(sender.enc)),
+    ciphertext: Encoded.of(new Uint8Array(ciphertext)),
+  };
+  const signature = signer.sign("cairn/envelope/v1", Encoded.map(parts));
+  return Encoded.map({ ...parts, signature: Encoded.of(signature) }).bytes;
 }
 
 /** Reads an envelope's outside. Nothing in it is believed before {@link openEnvelope}. */
@@ -128,8 +132,10 @@ export interface EnvelopeExpectation {
 }
 
 /** Whether an envelope's signature is `senderKey`'s. */
-function isSignedBy({ header, enc, ciphertext, signature }: Envelope, senderKey: Ed25519PublicKey): boolean {
-  return verifyNewSignature("cairn/envelope/v1", { header, enc, ciphertext }, senderKey, signature);
+function isSignedBy(envelope: Envelope, senderKey: Ed25519PublicKey, header = Encoded.of(envelope.header)) {
+  const { enc, ciphertext, signature } = envelope;
+  const body = Encoded.map({ header, enc: Encoded.of(enc), ciphertext: Encoded.of(ciphertext) });
+  return verifyNewSignature("cairn/envelope/v1", body, senderKey, signature);
 }
 
 /**
@@ -139,7 +145,7 @@ function isSignedBy({ header, enc, ciphertext, signature }: Envelope, senderKey:
 export function checkEnvelope(
   envelope: Envelope,
   expected: EnvelopeExpectation,
-  isSigned: typeof isSignedBy = isSignedBy,
+  isSigned: (envelope: Envelope, senderKey: Ed25519PublicKey) => boolean = isSignedBy,
 ): void {
   const { header } = envelope;
   if (header.cluster !== expected.cluster)
@@ -178,7 +184,8 @@ export async function openEnvelope(
   expected: EnvelopeExpectation,
   key: SealingKey,
 ): Promise<Uint8Array> {
-  checkEnvelope(envelope, expected);
+  const encodedHeader = Encoded.of(envelope.header);
+  checkEnvelope(envelope, expected, (given, sender) => isSignedBy(given, sender, encodedHeader));
   const { header, enc, ciphertext } = envelope;
   try {
     const recipient = await suite.createRecipientContext({
@@ -187,7 +194,7 @@ export async function openEnvelope(
       info: toArrayBuffer(HPKE_INFO),
     });
     return new Uint8Array(
-      await recipient.open(toArrayBuffer(ciphertext), toArrayBuffer(encodeCanonical(header))),
+      await recipient.open(toArrayBuffer(ciphertext), toArrayBuffer(encodedHeader.bytes)),
     );
   } catch (cause) {
     throw new CairnError(

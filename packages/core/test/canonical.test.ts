@@ -7,6 +7,7 @@ import {
   domainBytes,
   domainHash,
   domainTags,
+  Encoded,
   encodeCanonical,
   fromHex,
   isCairnError,
@@ -28,6 +29,22 @@ test("encoding is the same for every order of keys and survives a round trip", (
       });
     }),
   );
+});
+
+test("a map of what was encoded before is the map of the values, as bytes and under a signature", () => {
+  fc.assert(
+    fc.property(fc.dictionary(keys, fc.oneof(fc.string(), fc.uint8Array()), { maxKeys: 23 }), (value) => {
+      const fields = Object.entries(value).map(([key, field]) => [key, Encoded.of(field)]);
+      const map = Encoded.map(Object.fromEntries(fields));
+      assert.equal(toHex(map.bytes), toHex(encodeCanonical({ ...value })));
+      assert.equal(
+        toHex(domainBytes("cairn/vote/v1", map)),
+        toHex(domainBytes("cairn/vote/v1", { ...value })),
+      );
+    }),
+  );
+  const many = Array.from({ length: 24 }, (_, at) => [`k${at}`, Encoded.of(at)]);
+  assert.throws(() => Encoded.map(Object.fromEntries(many)), RangeError);
 });
 
 test("a second encoding of the same value is refused", () => {
