@@ -4,6 +4,7 @@ import { pino } from "pino";
 import { CairnNode, type EngineChoice } from "./cairn-node.ts";
 import { createLog, type Log } from "./create-log.ts";
 import { describeConfig } from "./describe-config.ts";
+import { GatheredLines } from "./gathered-lines.ts";
 import { loadConfig } from "./load-config.ts";
 import { parseFlags } from "./parse-flags.ts";
 
@@ -20,7 +21,8 @@ const STOP_LIMIT_MS = 30_000;
 export async function runDaemon(words: readonly string[], engine: EngineChoice): Promise<void> {
   // Whatever this process writes is its owner's alone.
   process.umask(0o077);
-  const destination = pino.destination({ dest: 1, sync: false });
+  const sink = pino.destination({ dest: 1, sync: false });
+  const destination = new GatheredLines({ sink, clock: systemClock });
   const end = (status: number): never => {
     destination.flushSync();
     process.exit(status);
