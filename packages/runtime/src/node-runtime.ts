@@ -221,6 +221,7 @@ export class NodeRuntime {
         certified: (intent) => this.#signing.begin(intent),
         signed: (intent) => this.chain.publish(intent),
         signing: (intent) => this.#signing.signing(intent),
+        underWay: (intent) => this.#signing.underWay(intent),
         admitted: () => this.#own.admitted(),
         checkpoint: () => this.checkpoints.newest,
         violation: (batch, { type, node, evidence }, subject) =>

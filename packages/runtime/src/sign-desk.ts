@@ -88,6 +88,14 @@ export class SignDesk {
     return this.#attempts.get(grantIdOf(hash))?.session != null;
   }
 
+  /** Whether an attempt at the spend is under way, here or at others. */
+  underWay(hash: IntentHash): boolean {
+    const attempts = this.#attempts.get(grantIdOf(hash));
+    if (attempts === undefined) return false;
+    const { live } = attempts.plan;
+    return attempts.session !== null || (live !== null && live.until > this.#modules.clock.now());
+  }
+
   /** A spend was certified: check it, reserve for it, and see to its attempts. */
   begin(hash: IntentHash): void {
     unawaited(this.#begin(hash), this.#modules.report);
@@ -122,7 +130,6 @@ export class SignDesk {
   async onFinalize(from: NodeIndex, signed: SignedFinalize, session: SessionId): Promise<void> {
     const { loop, sessions, spends, forged } = this.#modules;
     const grantId = signed.body.subject as string as GrantId;
-    spends.signatures.heldBy(from, grantId);
     const hash = this.#attempts.get(grantId)?.job.hash;
     if (hash === undefined || sessions.has(session)) return;
     await loop.run((batch) => {
@@ -326,7 +333,7 @@ export class SignDesk {
     return this.#attempts.owner(grantId, proposal, {
       finished: (batch, result) => {
         if (result.kind !== "signatures") return;
-        spends.signatures.take(batch, hash, result.signatures, proposal.signers, true);
+        spends.signatures.take(batch, hash, result.signatures, proposal.signers);
         this.#over(batch, grantId);
       },
       failed: (batch, { code, excluded }) => {

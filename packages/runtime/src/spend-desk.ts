@@ -37,7 +37,7 @@ import { SpendClaims } from "./spend-claims.ts";
 import { SpendInbox } from "./spend-inbox.ts";
 import { SpendIntake } from "./spend-intake.ts";
 import { SpendJudge } from "./spend-judge.ts";
-import { readMetadata, type SpendMetadata } from "./spend-metadata.ts";
+import type { SpendMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
 import { SpendSignatures } from "./spend-signatures.ts";
 import { SpendVoting } from "./spend-voting.ts";
@@ -63,6 +63,8 @@ export interface SpendDeskModules {
   readonly signed: (hash: IntentHash) => void;
   /** Whether a signing session for it lives here. */
   readonly signing: (hash: IntentHash) => boolean;
+  /** Whether an attempt at signing it is under way, here or at others. */
+  readonly underWay: (hash: IntentHash) => boolean;
   readonly violation: RecordViolation;
   /** Whether third parties will find the evidence to prove what it says. */
   readonly proves: (evidence: Evidence) => boolean;
@@ -115,8 +117,16 @@ export class SpendDesk {
     this.#intake = intake;
     const anchors = new AnchorChoice(options, { ...modules, newest: modules.checkpoint });
     this.#builder = new SpendBuilder(options, { ...modules, live, claims, anchors });
-    this.inbox = new SpendInbox(options, { ...modules, live, early, faulty, intake, voting });
-    this.signatures = new SpendSignatures(options, { ...modules, live, judge, voting });
+    this.signatures = new SpendSignatures({ ...modules, live, judge, voting });
+    this.inbox = new SpendInbox(options, {
+      ...modules,
+      live,
+      early,
+      faulty,
+      intake,
+      voting,
+      signatures: this.signatures,
+    });
   }
 
   /** Takes up what the store holds, before messages are let in. {@link resume} goes on with it. */
@@ -147,10 +157,6 @@ export class SpendDesk {
     }
     this.#restored.clear();
     for (const { row, voiding } of this.#live.all()) {
-      const signed = row.signedTx !== null && row.state !== "confirmed";
-      if (signed && readMetadata(row.metadata).signers.includes(this.#options.me)) {
-        this.signatures.tell(row.intent);
-      }
       if (row.certificate === null) continue;
       this.#voting.remind(row.intent);
       if (row.signedTx === null && !voiding) this.#modules.certified(row.intent);

@@ -28,6 +28,7 @@ import type { LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
 import type { SpendIntake } from "./spend-intake.ts";
 import { intentContext, type SpendOptions } from "./spend-options.ts";
+import type { SpendSignatures } from "./spend-signatures.ts";
 import type { SpendVoting } from "./spend-voting.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
@@ -41,6 +42,7 @@ export interface SpendInboxModules {
   readonly faulty: FaultyIntents;
   readonly intake: SpendIntake;
   readonly voting: SpendVoting;
+  readonly signatures: SpendSignatures;
   readonly violation: RecordViolation;
 }
 
@@ -126,6 +128,8 @@ export class SpendInbox {
   async onCertificate(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const certificate = decodeCanonical(certificateSchema, payload);
     await this.#feed(certificate.intentHash, from, { kind: "certificate", from, certificate });
+    // Who holds the signatures as well hands its certificate to nobody that approved.
+    await this.#modules.signatures.answer(from, certificate.intentHash);
   }
 
   /** Feeds an event to the machine of an intent; keeps it a while when the intent has not arrived yet. */

@@ -1,12 +1,10 @@
 import { finalizeSpend, signaturesOf } from "@cairn/bitcoin";
-import { grantIdOf } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
   decodeCanonical,
   encodeCanonical,
   fromHex,
-  type GrantId,
   type IntentHash,
   isCairnError,
   type NodeIndex,
@@ -17,13 +15,10 @@ import { z } from "zod";
 import type { RecordViolation } from "./faulty-intents.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
-import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 import type { SpendJudge } from "./spend-judge.ts";
 import { readMetadata } from "./spend-metadata.ts";
-import type { SpendOptions } from "./spend-options.ts";
 import type { SpendVoting } from "./spend-voting.ts";
-import { unawaited } from "./unawaited.ts";
 
 export interface SpendSignaturesModules {
   readonly loop: Loop;
@@ -38,9 +33,6 @@ export interface SpendSignaturesModules {
   readonly report: (cause: unknown) => void;
 }
 
-/** Grants of which it is remembered who holds the signatures. */
-const MAX_HELD = 1024;
-
 /** Payload of a `final` message: a transaction's signatures, which every receiver verifies for itself. */
 const finalSchema = z.strictObject({
   version: z.literal(1),
@@ -51,19 +43,14 @@ const finalSchema = z.strictObject({
 
 /** Signed transactions: from a session of this node, by a peer's word, or met on the chain. */
 export class SpendSignatures {
-  readonly #options: SpendOptions;
   readonly #modules: SpendSignaturesModules;
-  /** Who said that it holds a grant's signatures. Oldest first. */
-  readonly #holders = new Map<GrantId, ReadonlySet<NodeIndex>>();
 
-  constructor(options: SpendOptions, modules: SpendSignaturesModules) {
-    this.#options = options;
+  constructor(modules: SpendSignaturesModules) {
     this.#modules = modules;
   }
 
   /**
    * Takes signatures that a session made or a peer sent; where the spend is signed already, only who signed may be news.
-   * @param own a session of this node made them: see {@link tell}
    * @throws CairnError `signature-invalid` and what else they fail; nothing is changed then
    */
   take(
@@ -71,7 +58,6 @@ export class SpendSignatures {
     hash: IntentHash,
     signatures: readonly Uint8Array[],
     signers: readonly NodeIndex[],
-    own: boolean,
   ): void {
     const { live, clock, voting } = this.#modules;
     const { row, checked } = live.of(hash);
@@ -87,39 +73,18 @@ export class SpendSignatures {
     }));
     batch.audit("transaction-signed", hash, { txid: final.txid, signers: signers.join(",") });
     voting.step(batch, hash, { kind: "submitted" });
-    batch.afterwards(() => {
-      if (own) this.tell(hash);
-      this.#modules.signed(hash);
-    });
+    batch.afterwards(() => this.#modules.signed(hash));
   }
 
-  /** A peer showed the signatures of a grant: it need not be told of them. */
-  heldBy(node: NodeIndex, grant: GrantId): void {
-    const holders = new Set(this.#holders.get(grant)).add(node);
-    this.#holders.delete(grant);
-    this.#holders.set(grant, holders);
-    const [oldest] = this.#holders.keys();
-    if (this.#holders.size > MAX_HELD && oldest !== undefined) this.#holders.delete(oldest);
-  }
-
-  /** In a while, posts the signatures that this node took part in making to all who have not shown them until then. */
-  tell(hash: IntentHash): void {
-    const { clock, live, loop, report } = this.#modules;
-    const { me, recheckMs, book } = this.#options;
-    const { manifest } = book;
-    clock.after(recheckMs, () => {
-      const row = live.get(hash)?.row;
-      if (row?.signedTx == null) return;
-      const { signers } = readMetadata(row.metadata);
-      const holders = this.#holders.get(grantIdOf(hash));
-      const others = otherMembers(manifest, me).filter((node) => holders?.has(node) !== true);
-      const signatures = signaturesOf(fromHex(row.signedTx));
-      const body = encodeCanonical({ version: 1, intentHash: hash, signers, signatures });
-      unawaited(
-        loop.run((batch) => batch.post(others, `final/${hash}`, peerMessage("final", body))),
-        report,
-      );
-    });
+  /** Posts the signatures, if this node has them, to a member that showed that it lacks them: see {@link SpendVoting.remind}. */
+  async answer(to: NodeIndex, hash: IntentHash): Promise<void> {
+    const { live, loop, store } = this.#modules;
+    const row = live.get(hash)?.row ?? (await store.transaction({ intent: hash }));
+    if (row?.signedTx == null) return;
+    const { signers } = readMetadata(row.metadata);
+    const signatures = signaturesOf(fromHex(row.signedTx));
+    const body = encodeCanonical({ version: 1, intentHash: hash, signers, signatures });
+    await loop.run((batch) => batch.post([to], `final/${hash}`, peerMessage("final", body)));
   }
 
   /** Takes a peer's signatures. @returns false where they do not verify; nothing is changed then */
@@ -130,7 +95,7 @@ export class SpendSignatures {
     signers: readonly NodeIndex[],
   ): boolean {
     try {
-      this.take(batch, hash, signatures, signers, false);
+      this.take(batch, hash, signatures, signers);
       return true;
     } catch (error) {
       if (!isCairnError(error, "signature-invalid")) throw error;
@@ -153,7 +118,6 @@ export class SpendSignatures {
     const { live, loop, judge, store } = this.#modules;
     const final = decodeCanonical(finalSchema, payload);
     const hash = final.intentHash as IntentHash;
-    this.heldBy(from, grantIdOf(hash));
     const signers = final.signers as NodeIndex[];
     const known = live.get(hash);
     if (known === undefined && (await store.transaction({ intent: hash })) === null) {

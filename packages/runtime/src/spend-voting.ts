@@ -54,6 +54,8 @@ export interface SpendVotingModules {
   readonly certified: (hash: IntentHash) => void;
   /** Whether a signing session for it lives here. */
   readonly signing: (hash: IntentHash) => boolean;
+  /** Whether an attempt at signing it is under way, here or at others. */
+  readonly underWay: (hash: IntentHash) => boolean;
   readonly violation: RecordViolation;
   readonly report: (cause: unknown) => void;
 }
@@ -81,6 +83,11 @@ const endedStates: ReadonlySet<TransactionState> = new Set<TransactionState>([
   "aborted-byzantine",
   "aborted-timeout",
 ]);
+
+/** Longest time between two questions for a certified spend's signatures. */
+const MOST_RARELY_MS = 600_000;
+/** Looks at which signing that is under way is let be. */
+const LOOKS_AWAY = 3;
 
 /** Feeds the voting machine of each spend, and carries out what the machines ask for. */
 export class SpendVoting {
@@ -283,28 +290,29 @@ export class SpendVoting {
 
   /**
    * In a while, hands a certified intent to members of whom no vote is seen until then: its receiver may have kept it from them; and the
-   * certificate to those who may need this node's: each forms its own from the votes, unless a voter kept its vote from it. Signatures,
-   * which follow, take the certificate's place with whoever approved.
+   * certificate to those who may need this node's: each forms its own from the votes, unless a voter kept its vote from it. While no
+   * signatures come all may need it, and it asks them for what they have: again and again, ever more rarely.
    */
-  remind(hash: IntentHash): void {
-    const { clock, live, loop } = this.#modules;
-    clock.after(this.#options.recheckMs, () => {
-      this.#later(
-        loop.run((batch) => {
-          const current = live.get(hash);
-          if (current === undefined) return;
-          const { certificate, signedTx } = current.row;
-          const votes = [...current.voting.tally.votes.values()].flatMap((round) => [...round.values()]);
-          const without = (seen: readonly SignedVote[]) =>
-            this.#others.filter((node) => !seen.some(({ body }) => body.voter === node));
-          this.#relay(batch, hash, without(votes));
-          if (certificate === null) return;
-          const needing =
-            signedTx === null ? this.#others : without(votes.filter(({ body }) => body.approve));
-          batch.post(needing, `certificate/${hash}`, peerMessage("certificate", certificate));
-        }),
-      );
-    });
+  remind(hash: IntentHash, looks = 1): void {
+    const { clock, loop } = this.#modules;
+    const wait = Math.min(this.#options.recheckMs * 2 ** (looks - 1), MOST_RARELY_MS);
+    clock.after(wait, () => this.#later(loop.run((batch) => this.#look(batch, hash, looks))));
+  }
+
+  #look(batch: Batch, hash: IntentHash, looks: number): void {
+    const current = this.#modules.live.get(hash);
+    if (current === undefined) return;
+    const { certificate, signedTx } = current.row;
+    const votes = [...current.voting.tally.votes.values()].flatMap((round) => [...round.values()]);
+    const without = (seen: readonly SignedVote[]) =>
+      this.#others.filter((node) => !seen.some(({ body }) => body.voter === node));
+    if (looks === 1) this.#relay(batch, hash, without(votes));
+    if (certificate === null) return;
+    const unsigned = signedTx === null && !current.voiding;
+    if (unsigned) batch.afterwards(() => this.remind(hash, looks + 1));
+    if (unsigned && looks <= LOOKS_AWAY && this.#modules.underWay(hash)) return;
+    const needing = signedTx === null ? this.#others : without(votes.filter(({ body }) => body.approve));
+    batch.post(needing, `certificate/${hash}`, peerMessage("certificate", certificate));
   }
 
   /**

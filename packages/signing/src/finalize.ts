@@ -2,7 +2,7 @@ import { clusterIdSchema, hashHexSchema, nodeIndexSchema, sessionIdSchema, signe
 import { z } from "zod";
 import { byteArraySchema } from "./byte-array.ts";
 
-/** The session's signatures, sent to all members. Signed under `cairn/finalize/v1`; each receiver verifies every signature itself. */
+/** The session's signatures, sent to all members: of a grant by the initiator, else by each signer. Signed under `cairn/finalize/v1`; each receiver verifies every signature itself. */
 export const finalizeSchema = z.strictObject({
   version: z.literal(1),
   cluster: clusterIdSchema,

@@ -88,8 +88,8 @@ export function endSession(state: LiveState, failure: SessionFailure): SessionSt
 }
 
 /**
- * Ends a session with signatures that were verified: by the engine that combined them, or by `verify`. They go to all members, so that
- * nobody who withholds a message can keep them from the others.
+ * Ends a session with signatures that were verified: by the engine that combined them, or by `verify`. Those of a grant go to all
+ * members from the initiator alone: who does not hear of them asks all that took part. Elsewhere all signers tell all members.
  */
 export function finishWithSignatures(
   state: RoundsState,
@@ -99,8 +99,13 @@ export function finishWithSignatures(
   const { setup } = state;
   const { cluster, me, proposal } = setup;
   const result: SessionResult = { kind: "signatures", execution: state.execution, signatures };
-  return {
+  const done: SessionStep = {
     state: { phase: "done", setup, result },
+    effects: [...before, { effect: "finished", result }],
+  };
+  if (proposal.purpose === "sign" && proposal.initiator !== me) return done;
+  return {
+    ...done,
     effects: [
       ...before,
       {

@@ -520,7 +520,7 @@ describe("hostile words", () => {
   test("a Finalize with signatures that do not verify ends nothing", async () => {
     const bench = await benchWithKey("cggmp24");
     const items = await stockUp(bench, fourSigners);
-    const proposal = signProposal({ signers: fourSigners, items });
+    const proposal = signProposal({ signers: fourSigners, items, initiator: 4 });
     bench.intercept = (from, to, message) => {
       if (to !== 1 || (message.kind !== "partial" && message.kind !== "finalize")) return [message];
       if (message.kind === "partial") return from === 3 ? [] : [message];
@@ -545,7 +545,7 @@ describe("hostile words", () => {
   test("a signer that withholds its partials from one node can't keep the signatures from it", async () => {
     const bench = await benchWithKey("cggmp24");
     const items = await stockUp(bench, fourSigners);
-    const proposal = signProposal({ signers: fourSigners, items });
+    const proposal = signProposal({ signers: fourSigners, items, initiator: 2 });
     bench.intercept = (from, to, message) =>
       from === 4 && to === 1 && message.kind === "partial" ? [] : [message];
     bench.begin(proposal, (node) => presignedWork(node, items));
@@ -556,7 +556,7 @@ describe("hostile words", () => {
   test("an Abort by a signer whose partials are all in changes nothing", async () => {
     const bench = await benchWithKey("cggmp24");
     const items = await stockUp(bench, fourSigners);
-    const proposal = signProposal({ signers: fourSigners, items });
+    const proposal = signProposal({ signers: fourSigners, items, initiator: 4 });
     // Node 1 waits for node 3 and hears of the signatures from node 4 alone, after its Abort.
     bench.intercept = (from, to, message) => {
       if (to !== 1 || (message.kind !== "partial" && message.kind !== "finalize")) return [message];
