@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import type { CliModules } from "./cli-modules.ts";
 import { CommandContext } from "./command-context.ts";
 import { addAuditCommands } from "./commands/audit-commands.ts";
+import { addBackupCommands } from "./commands/backup-commands.ts";
 import { addClusterCommands } from "./commands/cluster-commands.ts";
 import { addConfigCommands } from "./commands/config-commands.ts";
 import { addDbCommands } from "./commands/db-commands.ts";
@@ -92,6 +93,7 @@ export function createProgram(modules: CliModules): Command {
   addEvidenceCommands(program, context);
   addEventsCommand(program, context);
   addNodeCommands(program, context);
+  addBackupCommands(program, context);
   addDbCommands(program, context);
   addConfigCommands(program, context);
   return program;

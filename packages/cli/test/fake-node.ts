@@ -73,6 +73,7 @@ export class FakeNode {
         address: deriveKey(descriptor, [0, 7]).address,
         path: [0, 7],
         descriptor: descriptor.text,
+        unbacked: [],
       }),
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -13,6 +13,7 @@ export const alertKinds = [
   "proposal-unsupported",
   "proposal-failed",
   "proposal-waits",
+  "backup-missing",
   "stock-empty",
   "chain-unavailable",
   "certificate-ends",

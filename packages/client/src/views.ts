@@ -143,6 +143,40 @@ export const addressViewSchema = z.object({
   address: z.string(),
   path: z.tuple([z.number().int(), z.number().int()]),
   descriptor: z.string(),
+  unbacked: z
+    .array(nodeIndex)
+    .meta({ description: "Members without a verified backup of their share: coins may be lost with them" }),
+});
+
+/** A backup that the node made just now. */
+export const backupViewSchema = z.object({
+  backup: hex32Schema.meta({ description: "SHA-256 of the file" }),
+  node: nodeIndex,
+  createdAt: timeSchema,
+  keys: z.array(hex32Schema),
+  recipients: z.array(z.string()).meta({ description: "age recipients who can open it" }),
+  file: z.base64().meta({ description: "The age file" }),
+});
+
+/** Backups that operators have verified, and keys that still lack some. */
+export const backupListSchema = z.object({
+  backups: z.array(
+    z.object({
+      node: nodeIndex,
+      backup: hex32Schema,
+      createdAt: timeSchema,
+      verifiedAt: timeSchema,
+      keys: z.array(z.object({ keyId: hex32Schema, epoch: z.number().int() })),
+      word: z.base64().meta({ description: "Canonical `SignedVerifiedBackup`, which its operator signed" }),
+    }),
+  ),
+  unbacked: z.array(
+    z.object({
+      keyId: hex32Schema,
+      epoch: z.number().int(),
+      missing: z.array(nodeIndex).meta({ description: "Members without a verified backup of their share" }),
+    }),
+  ),
 });
 
 export const nodeViewSchema = z.object({
@@ -381,6 +415,8 @@ export type RequestView = z.output<typeof requestViewSchema>;
 export type TransactionDetail = z.output<typeof transactionDetailSchema>;
 export type WalletView = z.output<typeof walletViewSchema>;
 export type Balance = z.output<typeof balanceSchema>;
+export type BackupView = z.output<typeof backupViewSchema>;
+export type BackupList = z.output<typeof backupListSchema>;
 export type AddressView = z.output<typeof addressViewSchema>;
 export type NodeView = z.output<typeof nodeViewSchema>;
 export type ClusterStatus = z.output<typeof clusterStatusSchema>;

@@ -66,6 +66,12 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
       (await node.presignatures.status())
         .filter(({ status: { wanted, usable } }) => wanted > 0 && usable === 0)
         .map(({ keyId, status: { ready, pending } }) => fact("stock-empty", keyId, null, { ready, pending })),
+    () =>
+      node.backups
+        .unbacked()
+        .map(({ keyId, epoch, missing, since }) =>
+          fact("backup-missing", keyId, since, { epoch, nodes: missing.join(", ") }),
+        ),
   ];
 }
 

@@ -72,6 +72,12 @@ export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
     advice: "read it with `cairn proposal show`, then `cairn proposal sign` or `cairn proposal refuse`",
     patienceMs: 0,
   },
+  "backup-missing": {
+    what: "members lack a verified backup of their share of a key: coins are lost when too many of them are",
+    advice:
+      "each of their operators makes one (`cairn backup create`), verifies it away from the node (`cairn backup verify`) and hands in the word (`cairn backup confirm`)",
+    patienceMs: 0,
+  },
   "stock-empty": {
     what: "a key has coins but no presignature that can be used now: payments take seconds longer",
     advice:

@@ -10,6 +10,7 @@ import type {
   SignedManifest,
 } from "@cairn/core";
 import type { AlertDesk } from "./alert-desk.ts";
+import type { MadeBackup } from "./backup/backup-maker.ts";
 import type { EventHub } from "./event-hub.ts";
 import type { NodeFacade } from "./node-facade.ts";
 import type { SpendFactsCache } from "./spend-facts-cache.ts";
@@ -31,6 +32,7 @@ export interface ApiModules {
   readonly alerts: Pick<AlertDesk, "look">;
   /** History is read from here; the API writes nothing but idempotency rows and tokens. */
   readonly store: NodeStore;
+  readonly makeBackup: () => Promise<MadeBackup>;
   /** Whether the last write found room on the disk. */
   readonly storageWritable: () => boolean;
   readonly spendFacts: SpendFactsCache;

@@ -23,6 +23,7 @@ import { AlertDesk } from "./alert-desk.ts";
 import { alertSources } from "./alert-sources.ts";
 import { alertWords } from "./alert-words.ts";
 import type { ApiModules } from "./api-modules.ts";
+import { backupMaker } from "./backup/backup-maker.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { CoordinationBoard } from "./coordination-board.ts";
 import type { Log } from "./create-log.ts";
@@ -153,7 +154,7 @@ async function compose(
   await pinManifest(store, files, hash);
   const audit = await AuditLog.create({ cluster: manifest.cluster, node: me }, { store, signer, clock });
 
-  const { engine } = await modules.engine.create({
+  const { engine, backups } = await modules.engine.create({
     clusterId: manifest.cluster,
     me,
     dataDir,
@@ -271,8 +272,19 @@ async function compose(
     },
     report,
   });
+  const makeBackup = backupMaker({
+    loaded,
+    store,
+    me,
+    epoch: files.epoch,
+    book: runtime.manifests,
+    vault: backups,
+    clock,
+    made: (backup) => runtime.backups.made(backup),
+  });
   const api: ApiModules = {
     me,
+    makeBackup,
     get manifest() {
       return runtime.manifests.manifest;
     },

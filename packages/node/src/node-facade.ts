@@ -18,7 +18,7 @@ import type {
   WalletId,
 } from "@cairn/core";
 import type { PolicyVerdict } from "@cairn/policy";
-import type { ApprovalStanding, ChangeDesk, KeyProgress, ManifestBook } from "@cairn/runtime";
+import type { ApprovalStanding, BackupDesk, ChangeDesk, KeyProgress, ManifestBook } from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
 export interface NodeFacade {
@@ -52,6 +52,7 @@ export interface NodeFacade {
     status(): Promise<readonly KeyStock[]>;
     generate(keyId: KeyId, count: number): Promise<number>;
   };
+  readonly backups: Pick<BackupDesk, "take" | "words" | "unbacked" | "overridden">;
   readonly bans: { bans(): readonly BanRow[] };
   readonly manifests: Pick<ManifestBook, "chain">;
   readonly changes: Pick<ChangeDesk, "list" | "get" | "propose" | "sign" | "refuse">;

@@ -28,6 +28,7 @@ import type { NodeMetrics } from "./metrics.ts";
 import { problemOf } from "./problem-of.ts";
 import { readJson } from "./read-json.ts";
 import { auditHandlers } from "./routes/audit-handlers.ts";
+import { backupHandlers } from "./routes/backup-handlers.ts";
 import { banHandlers } from "./routes/ban-handlers.ts";
 import { clusterHandlers } from "./routes/cluster-handlers.ts";
 import { keyHandlers } from "./routes/key-handlers.ts";
@@ -215,6 +216,7 @@ function handlersOf(api: ApiModules): Omit<Handlers, keyof ReturnType<typeof tok
     ...sessionHandlers(api),
     ...policyHandlers(api),
     ...proposalHandlers(api),
+    ...backupHandlers(api),
     ...banHandlers(api),
     ...auditHandlers(api),
   };

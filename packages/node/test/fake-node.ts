@@ -15,6 +15,7 @@ import {
   type Courier,
   encodeCanonical,
   fromHex,
+  type HashHex,
   type KeyId,
   keygenRequestHash,
   lineageIdSchema,
@@ -42,6 +43,7 @@ import {
 } from "@cairn/core";
 import { evaluate, PaidWindow } from "@cairn/policy";
 import {
+  BackupDesk,
   ChangeDesk,
   type KeyProgress,
   Loop,
@@ -50,6 +52,7 @@ import {
   writeMetadata,
 } from "@cairn/runtime";
 import type { Alert } from "../src/alert-desk.ts";
+import type { MadeBackup } from "../src/backup/backup-maker.ts";
 import type { FacadeWallet, KeyStock, NodeFacade } from "../src/index.ts";
 import type { TestCluster } from "./node-folder.ts";
 
@@ -75,6 +78,19 @@ export class FakeNode implements NodeFacade {
   peersNow: PeerStatus[] = [];
   stock: KeyStock[] = [];
   alerts: Alert[] = [];
+  /** Verified backups, in memory; nothing leaves them. */
+  readonly backups: NodeFacade["backups"];
+
+  makeBackup(): MadeBackup {
+    this.#refuse();
+    return {
+      backup: "b".repeat(64) as HashHex,
+      createdAt: 1_800_000_000_000 as UnixMs,
+      keys: [],
+      recipients: ["age1…"],
+      file: new Uint8Array([1, 2]),
+    };
+  }
   readonly chain = { tipHeight: 101 };
   readonly manifests: ManifestBook;
   readonly changes: NodeFacade["changes"];
@@ -109,11 +125,25 @@ export class FakeNode implements NodeFacade {
     } as unknown as Courier;
     const audit = { entries: () => [], committed: () => {}, discarded: () => {} };
     this.manifests = book;
+    const loop = new Loop({ store: modules.store, courier, audit, report });
+    const backups = new BackupDesk(
+      { me: nodeIndexSchema.parse(1), book },
+      { loop, store: modules.store, keys: { list: () => this.#keys } },
+    );
+    this.backups = {
+      take: (signed) => {
+        this.#refuse();
+        return backups.take(signed);
+      },
+      words: () => backups.words(),
+      unbacked: () => backups.unbacked(),
+      overridden: (keyId, address, missing) => backups.overridden(keyId, address, missing),
+    };
     const desk = new ChangeDesk(
       { me: nodeIndexSchema.parse(1), clockSkewMs: 30_000 },
       {
         ...modules,
-        loop: new Loop({ store: modules.store, courier, audit, report }),
+        loop,
         signer,
         book,
         liftBans: () => {},

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { contract, type Route } from "@cairn/client";
-import { nodeIndexSchema } from "@cairn/core";
+import { encodeCanonical, type HashHex, nodeIndexSchema, signVerifiedBackup, type UnixMs } from "@cairn/core";
 import type { RestFixture } from "./rest-fixture.ts";
 
 /** What a node under test has, for paths that name it. */
@@ -23,6 +23,26 @@ export function newToken(): { readonly name: string; readonly role: string; read
   return { name: `t-${hash.slice(0, 12)}`, role: "viewer", hash };
 }
 
+/** An operator's word on a backup of node 1, base64. */
+function verifiedBackup({ cluster: { manifest, operators } }: RestFixture): string {
+  const [operator] = operators;
+  if (operator === undefined) throw new RangeError("the cluster has no operator");
+  const at = 1_800_000_000_000 as UnixMs;
+  const word = signVerifiedBackup(
+    {
+      version: 1,
+      cluster: manifest.cluster,
+      node: nodeIndexSchema.parse(1),
+      backup: "b".repeat(64) as HashHex,
+      keys: [],
+      createdAt: at,
+      verifiedAt: at,
+    },
+    operator,
+  );
+  return Buffer.from(encodeCanonical(word)).toString("base64");
+}
+
 /** A request that succeeds, for every endpoint of the contract. */
 export function requestOf(
   rest: RestFixture,
@@ -39,6 +59,10 @@ export function requestOf(
     .replace(":proposal", name === "refuseProposal" ? known.unsigned : known.proposal)
     .replace(":hash", known.hash);
   switch (name) {
+    case "overrideAddress":
+      return { path, body: {} };
+    case "confirmBackup":
+      return { path, body: { word: verifiedBackup(rest) } };
     case "createTransaction":
       return { path, body: rest.signedSpend() };
     case "approveRequest":

@@ -94,6 +94,7 @@ export class RestFixture {
       events: node,
       alerts: { look: async () => node.alerts },
       store,
+      makeBackup: async () => node.makeBackup(),
       storageWritable: () => true,
       clockAgrees: () => true,
       spendFacts: new SpendFactsCache(),

@@ -66,6 +66,20 @@ export class BackupDesk {
     });
   }
 
+  /** Puts into the log that this node made a backup. */
+  made(backup: { readonly backup: string; readonly keys: readonly KeyId[] }): Promise<void> {
+    return this.#modules.loop.run((batch) =>
+      batch.audit("backup-created", backup.backup, { keys: backup.keys.length }),
+    );
+  }
+
+  /** Puts into the log that an operator had an address shown though backups of its key are missing. */
+  overridden(keyId: KeyId, address: string, missing: readonly NodeIndex[]): Promise<void> {
+    return this.#modules.loop.run((batch) =>
+      batch.audit("address-without-backups", keyId, { address, missing: missing.join() }),
+    );
+  }
+
   /** A word that a peer passes on. @throws CairnError as {@link take} does, and `malformed` */
   async onWord(payload: Uint8Array): Promise<void> {
     const signed = decodeCanonical(signedVerifiedBackupSchema, payload);

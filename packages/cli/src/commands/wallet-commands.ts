@@ -2,6 +2,7 @@ import { deriveKey } from "@cairn/bitcoin";
 import type { KeyPath } from "@cairn/core";
 import type { Command } from "commander";
 import { btcText, satsText } from "../amount.ts";
+import { checkBackups } from "../check-backups.ts";
 import { chooseAddress } from "../choose-address.ts";
 import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
@@ -103,15 +104,20 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
       "the receive address at this index, asking no node for it",
       wholeNumber(0, 0x7fffffff),
     )
+    .option(
+      "--override-backups",
+      "on mainnet: show it though members lack verified backups; asked for with an operator's token, and logged",
+    )
     .addHelpText("after", examples("cairn wallet address", "cairn wallet address --wallet savings --index 0"))
-    .action(async (options: { wallet?: string; index?: number }) => {
+    .action(async (options: { wallet?: string; index?: number; overrideBackups?: true }) => {
       const access = await context.access();
       const chosen = await access.wallet(options.wallet);
+      await checkBackups(context, access, chosen, options.overrideBackups === true);
       const { wallet: id, descriptor } = chosen.record;
       const { output } = context;
       const { address, path } =
         options.index === undefined
-          ? await nextAddress(context, access, chosen)
+          ? await nextAddress(context, access, chosen, options.overrideBackups === true)
           : deriveKey(chosen.descriptor, [0, options.index]);
       output.answer({ wallet: id, address, path: [path[0], path[1]], descriptor }, () =>
         output.line(address),
@@ -146,13 +152,15 @@ async function nextAddress(
   { output }: CommandContext,
   access: ClusterAccess,
   wallet: TrustedWallet,
+  override: boolean,
 ): Promise<{ readonly address: string; readonly path: KeyPath }> {
   const { manifest } = await access.signedManifest();
   const query = { wallet: wallet.record.wallet };
   const answers = await askEach(
     access.clients().map(({ endpoint, client }) => ({
       endpoint,
-      ask: () => client.call("getAddress", { query }),
+      ask: () =>
+        override ? client.call("overrideAddress", { body: query }) : client.call("getAddress", { query }),
     })),
   );
   const { address, path, warnings } = chooseAddress(answers, wallet, manifest);

@@ -33,6 +33,7 @@ function names(node: FakeNode | undefined, index: number): void {
     address: deriveKey(descriptor, [0, index]).address,
     path: [0, index],
     descriptor: descriptor.text,
+    unbacked: [],
   });
 }
 const addressAt = (index: number) => `${deriveKey(bench.node.wallet.descriptor, [0, index]).address}\n`;
@@ -74,6 +75,7 @@ test("a node that lies about the address, and one that is down, are named, and t
     address: deriveKey(other.descriptor, [0, 1]).address,
     path: [0, 1],
     descriptor: descriptor.text,
+    unbacked: [],
   });
   nodes[1].answers.getAddress = () => {
     throw new CairnError("chain-unavailable", "no chain source answers");

@@ -45,6 +45,7 @@ test("a node that names another address, path or descriptor is refused", async (
     address: deriveKey(descriptor, [0, 7]).address,
     path: [0, 7],
     descriptor: descriptor.text,
+    unbacked: [],
   };
   const lies = [
     { address: deriveKey(other.descriptor, [0, 7]).address },

@@ -42,6 +42,19 @@ const problem = {
   data: { rule: "rolling24h" },
 };
 const hex = (digit: string): string => digit.repeat(64);
+const backupList = {
+  backups: [
+    {
+      node: 1,
+      backup: hex("b"),
+      createdAt: "2026-01-01T00:00:00.000Z",
+      verifiedAt: "2026-01-01T00:00:00.000Z",
+      keys: [{ keyId: hex("c"), epoch: 0 }],
+      word: "YQ==",
+    },
+  ],
+  unbacked: [{ keyId: hex("c"), epoch: 0, missing: [2] }],
+};
 const at = "2026-01-02T03:04:05.000Z";
 const [wallet, keyId, publicPackage, txid, session] = [hex("2"), hex("7"), hex("8"), hex("3"), hex("9")];
 const transaction = {
@@ -214,8 +227,25 @@ const calls: {
   },
   getAddress: {
     input: { query: { wallet } },
-    sample: { wallet, address: "bcrt1q", path: [0, 3], descriptor: "wpkh(xpub/<0;1>/*)" },
+    sample: { wallet, address: "bcrt1q", path: [0, 3], descriptor: "wpkh(xpub/<0;1>/*)", unbacked: [2] },
   },
+  overrideAddress: {
+    input: { body: { wallet } },
+    sample: { wallet, address: "bcrt1q", path: [0, 3], descriptor: "wpkh(xpub/<0;1>/*)", unbacked: [2] },
+  },
+  createBackup: {
+    input: {},
+    sample: {
+      backup: hex("b"),
+      node: 1,
+      createdAt: "2026-01-01T00:00:00.000Z",
+      keys: [hex("c")],
+      recipients: ["age1"],
+      file: "YWdl",
+    },
+  },
+  listBackups: { input: {}, sample: backupList },
+  confirmBackup: { input: { body: { word: "YQ==" } }, sample: backupList },
   getClusterStatus: {
     input: {},
     sample: {
@@ -262,7 +292,9 @@ const calls: {
   listAlerts: {
     input: {},
     sample: {
-      alerts: [{ kind: "ban", subject: "3", since: at, what: "banned", advice: "ask", data: { until: null } }],
+      alerts: [
+        { kind: "ban", subject: "3", since: at, what: "banned", advice: "ask", data: { until: null } },
+      ],
     },
   },
   listBans: {

@@ -88,7 +88,7 @@ export class Cluster {
   readonly postgres: PostgresServer | null;
   readonly etcd: EtcdCluster | null;
   readonly #level: EngineLevel;
-  readonly #members: readonly Member[];
+  readonly #members: Member[];
   readonly #temporary: string | null;
   readonly #log: ClusterOptions["log"];
 
@@ -171,6 +171,22 @@ export class Cluster {
       },
     });
     await member.process.ready;
+  }
+
+  /** Says that a node that is down lives in another folder from now on, as after a restore. */
+  move(index: number, to: { readonly dir: string; readonly api: string; readonly token: string }): void {
+    const member = this.#member(index);
+    if (member.process?.running === true) throw new Error(`node ${index} runs`);
+    const { dir, api, token } = to;
+    const client = new CairnClient({ endpoints: [api], token });
+    this.#members[index - 1] = {
+      ...member,
+      dir,
+      config: join(dir, "cairn.toml"),
+      api,
+      client,
+      process: null,
+    };
   }
 
   /** Ends a node in order. */
