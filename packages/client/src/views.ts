@@ -1,5 +1,6 @@
 import {
   changeStates,
+  consensusModeSchema,
   networkSchema,
   protocolSchema,
   signatureHexSchema,
@@ -267,11 +268,16 @@ export const historyViewSchema = z.object({
   commits: z.array(z.base64()).meta({ description: "Canonical `ChangeCommit`s, each of its predecessor" }),
 });
 
+export const proposalStates = [...changeStates, "failed"] as const;
+
 export const proposalViewSchema = z.object({
   proposal: hex32Schema,
-  type: z.enum(["manifest", "ban-lift", "refresh"]),
-  state: z.enum(changeStates),
-  manifestHash: hex32Schema.meta({ description: "The manifest that it changes" }),
+  type: z.enum(["manifest", "ban-lift", "refresh", "keygen"]),
+  state: z.enum(proposalStates).meta({
+    description: "`failed`: all nodes approved a key, but it could not be made",
+  }),
+  mode: consensusModeSchema.meta({ description: "The manifest's mode for operations of this kind" }),
+  manifestHash: hex32Schema.meta({ description: "The manifest that it changes, or was made under" }),
   operator: hex32Schema.meta({ description: "Key of the operator who proposed it" }),
   createdAt: timeSchema,
   expiry: timeSchema,
@@ -279,9 +285,12 @@ export const proposalViewSchema = z.object({
   effectiveAt: timeSchema.nullable().meta({
     description: "When it takes effect at this node, or took it; null before a quorum has approved",
   }),
-  needed: z.number().int().meta({ description: "Nodes whose approvals it takes" }),
+  needed: z.number().int().meta({
+    description:
+      "Nodes whose approvals it takes: as the mode says, but all for a key, since each holds a share",
+  }),
   votes: z.array(z.object({ node: nodeIndex, approve: z.boolean(), reason: z.string().nullable() })),
-  body: z.base64().meta({ description: "Canonical `SignedChangeProposal`" }),
+  body: z.base64().meta({ description: "Canonical `SignedChangeProposal`; of a key, `SignedKeygenRequest`" }),
 });
 export const proposalListSchema = z.object({ proposals: z.array(proposalViewSchema) });
 

@@ -216,10 +216,11 @@ export function verifyChangeVote(
 
 /** Votes that commit `change`: the manifest's mode for it, and never so few that two quorums share no honest node. */
 export function changeQuorum(change: Change, { manifest }: ManifestInForce): number {
-  return administrativeQuorum(manifest.modes[modeOf(change, manifest)], manifest.members.length);
+  return administrativeQuorum(manifest.modes[changeOperation(change, manifest)], manifest.members.length);
 }
 
-function modeOf(change: Change, manifest: Manifest): keyof Manifest["modes"] {
+/** The operation whose mode a change is decided in. */
+export function changeOperation(change: Change, manifest: Manifest): keyof Manifest["modes"] {
   switch (change.type) {
     case "manifest":
       return successorMode(manifest, change.manifest);

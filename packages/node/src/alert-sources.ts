@@ -1,5 +1,5 @@
 import { type NodeIndex, type NodeStore, spendQuorum, type UnixMs } from "@cairn/core";
-import { type ChangeProgress, wordsOf } from "@cairn/runtime";
+import { type ChangeProgress, type KeyProgress, wordsOf } from "@cairn/runtime";
 import type { AlertFact, AlertSource } from "./alert-desk.ts";
 import type { ApiModules } from "./api-modules.ts";
 
@@ -62,6 +62,7 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
           fact("peer-down", String(peer), lastSeen, { lastError }),
         ),
     () => node.changes.list().flatMap((progress) => changeFacts(progress, parts)),
+    () => node.keys.list().flatMap((progress) => keygenFacts(progress, parts)),
     async () =>
       (await node.presignatures.status())
         .filter(({ status: { wanted, usable } }) => wanted > 0 && usable === 0)
@@ -99,6 +100,15 @@ function changeFacts(progress: ChangeProgress, { me, node, clock }: AlertedParts
     case "overtaken":
       return [];
   }
+}
+
+function keygenFacts(progress: KeyProgress, { clock }: AlertedParts): readonly AlertFact[] {
+  const { row, request, standing, approvals } = progress;
+  const ended = standing === "rejected" || standing === "expired" || standing === "failed";
+  if (!ended || row.updatedAt <= clock.now() - RECENT_MS) return [];
+  const needed = request.body.total;
+  const said = { type: "keygen", state: standing, ...wordsOf(approvals), needed, reason: row.reason };
+  return [fact("proposal-failed", row.keyId, row.updatedAt, said)];
 }
 
 function bannedNodes({ node }: AlertedParts): ReadonlySet<NodeIndex> {

@@ -64,7 +64,13 @@ export interface CairnNodeModules {
 const PRIMES_LOOK_MS = 2_000;
 const CERTIFICATE_WARNING_MS = 30 * 24 * 60 * 60 * 1000;
 /** States of a proposed change that operators must look into. */
-const failedChangeStates: ReadonlySet<string> = new Set(["rejected", "expired", "conflict", "unsupported"]);
+const failedChangeStates: ReadonlySet<string> = new Set([
+  "rejected",
+  "expired",
+  "failed",
+  "conflict",
+  "unsupported",
+]);
 
 /**
  * A whole node: the composition root. Everything that was opened is closed in the opposite order, also when a later step of
@@ -219,7 +225,7 @@ async function compose(
   events.subscribe(({ type, subject, state, data }) => {
     metrics.event(type, state);
     if (type === "change" && failedChangeStates.has(state))
-      log.error("a proposed change failed: see what its operators and nodes said", {
+      log.error("a proposal failed: see what operators and nodes said of it", {
         subject,
         state,
         ...data,

@@ -47,7 +47,10 @@ export interface NodeFacade {
     ): ApprovalStanding | null;
     get(intent: IntentHash): { readonly voting: { readonly name: string } } | undefined;
   };
-  readonly keys: { list(): readonly KeyProgress[] };
+  readonly keys: {
+    list(): readonly KeyProgress[];
+    refuse(keyId: KeyId): Promise<KeyProgress>;
+  };
   readonly presignatures: {
     status(): Promise<readonly KeyStock[]>;
     generate(keyId: KeyId, count: number): Promise<number>;

@@ -224,7 +224,23 @@ export class FakeNode implements NodeFacade {
     approvals: () => this.standing,
     get: () => undefined,
   };
-  readonly keys: NodeFacade["keys"] = { list: () => this.#keys };
+  readonly keys: NodeFacade["keys"] = {
+    list: () => this.#keys,
+    refuse: async (keyId) => {
+      this.#refuse();
+      const at = this.#keys.findIndex(({ row }) => row.keyId === keyId);
+      const key = this.#keys[at];
+      if (key === undefined) throw new CairnError("not-found", "there is no such key", { keyId });
+      const refused: KeyProgress = {
+        ...key,
+        row: { ...key.row, status: "failed", reason: "operator-refused" },
+        standing: "rejected",
+        stage: "failed",
+      };
+      this.#keys[at] = refused;
+      return refused;
+    },
+  };
   readonly presignatures: NodeFacade["presignatures"] = {
     status: async () => this.stock,
     generate: async (_keyId, count) => {
@@ -296,7 +312,14 @@ export class FakeNode implements NodeFacade {
       createdAt: now,
       updatedAt: now,
     };
-    this.#keys.push({ row, stage: "approving", progress: null, approvals: [] });
+    this.#keys.push({
+      row,
+      request: signed,
+      standing: "open",
+      stage: "approving",
+      progress: null,
+      approvals: [],
+    });
     return keyId;
   }
 

@@ -41,24 +41,24 @@ import {
 import { atTime } from "./at-time.ts";
 import type { AttemptDeskModules, AttemptDeskOptions } from "./attempt-desk.ts";
 import { KeygenStages } from "./keygen-stages.ts";
-import { type KeyChanged, type KeyProgress, LiveKeys } from "./live-keys.ts";
+import { type KeyListeners, type KeyProgress, LiveKeys } from "./live-keys.ts";
 import type { Batch } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 import { unawaited } from "./unawaited.ts";
 import type { WalletBook } from "./wallet-book.ts";
+import { wordsOf } from "./words-of.ts";
 
 export interface KeygenDeskOptions extends AttemptDeskOptions {
   readonly clockSkewMs: number;
 }
 
-export interface KeygenDeskModules extends AttemptDeskModules {
+export interface KeygenDeskModules extends AttemptDeskModules, KeyListeners {
   readonly store: Pick<NodeStore, "keys" | "wallets" | "meta" | "auxiliary">;
   readonly engine: Engine;
   readonly wallets: WalletBook;
   /** A peer's test signature does not verify. */
   readonly forged: (batch: Batch, from: NodeIndex, subject: SessionId) => void;
-  readonly changed: KeyChanged;
 }
 
 type EffectOf<Name extends KeygenEffect["effect"]> = Extract<KeygenEffect, { readonly effect: Name }>;
@@ -130,6 +130,29 @@ export class KeygenDesk {
   /** @throws CairnError `not-found`, `wrong-state` */
   active(keyId: KeyId): KeyRow {
     return this.#keys.active(keyId);
+  }
+
+  /** @throws CairnError `not-found` */
+  get(keyId: KeyId): KeyProgress {
+    return this.#keys.progress(keyId);
+  }
+
+  /**
+   * This node's operator refuses a key: no node makes it any more.
+   * @throws CairnError `not-found`, `wrong-state` (ended, or this node has signed the key's record, so that others may have it in use)
+   */
+  async refuse(keyId: KeyId): Promise<KeyProgress> {
+    await this.#modules.loop.run((batch) => {
+      const { phase } = this.#keys.of(keyId).state;
+      if (phase !== "approving" && phase !== "generating" && phase !== "confirming" && phase !== "testing") {
+        throw new CairnError("wrong-state", `the key is ${phase}: it is too late to refuse it`, {
+          keyId,
+          phase,
+        });
+      }
+      this.#step(batch, keyId, { event: "abandon" });
+    });
+    return this.#keys.progress(keyId);
   }
 
   /** @throws CairnError `not-found` */
@@ -263,7 +286,11 @@ export class KeygenDesk {
         return this.#activate(batch, keyId, effect);
       case "failed":
         this.#keys.update(batch, keyId, { status: "failed", reason: effect.code });
-        return batch.audit("keygen-failed", keyId, { code: effect.code, blamed: effect.blamed.join(",") });
+        return batch.audit("keygen-failed", keyId, {
+          code: effect.code,
+          blamed: effect.blamed.join(","),
+          ...wordsOf(this.#keys.progress(keyId).approvals),
+        });
       case "disagrees":
         return batch.audit("keygen-disagreement", keyId, { node: effect.node });
       case "status":

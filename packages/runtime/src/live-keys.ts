@@ -21,29 +21,42 @@ export interface LiveKey {
   readonly state: KeyState;
 }
 
+/**
+ * Where a key's request stands as a proposal. `open`: not all nodes have approved; `committed`: all have, and the key is made; `failed`: it
+ * could not be.
+ */
+export type KeygenStanding = "open" | "committed" | "in-force" | "rejected" | "expired" | "failed";
+
 /** A key as people ask for it. */
 export interface KeyProgress {
   readonly row: KeyRow;
+  readonly request: SignedKeygenRequest;
+  readonly standing: KeygenStanding;
   /** Phase of the key's life cycle, and the step of the session that runs. */
   readonly stage: string;
   readonly progress: number | null;
+  /** Each node's word. A key needs that of all, since each of them holds a share. */
   readonly approvals: readonly SignedKeygenApproval[];
 }
 
-/** A key changed: its row, the stage it is in, and how far that is (0..1) or null. */
-export type KeyChanged = (row: KeyRow, stage: string, progress: number | null) => void;
+export interface KeyListeners {
+  /** Something about a key has changed. */
+  readonly changed: (key: KeyProgress) => void;
+  /** Another node has said its word on a key's request, or the request stands otherwise. */
+  readonly proposed: (key: KeyProgress) => void;
+}
 
 /** This node's keys. Every change of a row or of a machine's state is stored and told with it. */
 export class LiveKeys {
   readonly #clock: Clock;
-  readonly #changed: KeyChanged;
+  readonly #listeners: KeyListeners;
   readonly #keys = new Map<KeyId, LiveKey>();
   /** How far the session is that runs for a key, 0..1. */
-  readonly #progress = new Map<KeyId, number>();
+  readonly #sessions = new Map<KeyId, number>();
 
-  constructor(modules: { readonly clock: Clock; readonly changed: KeyChanged }) {
+  constructor(modules: KeyListeners & { readonly clock: Clock }) {
     this.#clock = modules.clock;
-    this.#changed = modules.changed;
+    this.#listeners = modules;
   }
 
   async restore(store: Pick<NodeStore, "keys" | "meta">): Promise<void> {
@@ -77,12 +90,12 @@ export class LiveKeys {
   }
 
   list(): readonly KeyProgress[] {
-    return this.all().map(({ row, state }) => ({
-      row,
-      stage: stageName(state),
-      progress: this.#progress.get(row.keyId) ?? null,
-      approvals: "heard" in state ? state.heard.approvals : [],
-    }));
+    return this.all().map((live) => this.#progressOf(live));
+  }
+
+  /** @throws CairnError `not-found` */
+  progress(keyId: KeyId): KeyProgress {
+    return this.#progressOf(this.of(keyId));
   }
 
   /** @throws CairnError `not-found`, `wrong-state` */
@@ -127,23 +140,65 @@ export class LiveKeys {
 
   /** How far the session is that runs for the key; null when none does. */
   progressed(keyId: KeyId, progress: number | null): void {
-    if (progress === null) this.#progress.delete(keyId);
+    if (progress === null) this.#sessions.delete(keyId);
     else {
-      this.#progress.set(keyId, progress);
+      this.#sessions.set(keyId, progress);
       this.#tell(keyId);
     }
   }
 
   #put(batch: Batch, live: LiveKey): void {
+    const before = this.#keys.get(live.row.keyId);
     batch.put(this.#keys, live.row.keyId, live);
     batch.write({ write: "key", row: live.row });
     batch.afterwards(() => this.#tell(live.row.keyId));
+    const news =
+      before === undefined ||
+      standingOf(before.state) !== standingOf(live.state) ||
+      approvalsOf(before.state) !== approvalsOf(live.state);
+    if (news) batch.afterwards(() => this.#listeners.proposed(this.#progressOf(live)));
   }
 
   #tell(keyId: KeyId): void {
     const live = this.#keys.get(keyId);
-    if (live !== undefined) this.#changed(live.row, stageName(live.state), this.#progress.get(keyId) ?? null);
+    if (live !== undefined) this.#listeners.changed(this.#progressOf(live));
   }
+
+  #progressOf({ row, request, state }: LiveKey): KeyProgress {
+    return {
+      row,
+      request,
+      standing: standingOf(state),
+      stage: stageName(state),
+      progress: this.#sessions.get(row.keyId) ?? null,
+      approvals: approvalsOf(state),
+    };
+  }
+}
+
+function standingOf(state: KeyState): KeygenStanding {
+  switch (state.phase) {
+    case "approving":
+      return "open";
+    case "generating":
+    case "confirming":
+    case "testing":
+    case "recording":
+      return "committed";
+    case "active":
+    case "rotating":
+    case "retired":
+      return "in-force";
+    case "failed":
+      // Some may have had all approvals when an operator refused.
+      if (state.approvals.some(({ body }) => body.reason === "operator-refused")) return "rejected";
+      if (state.during !== "approving") return "failed";
+      return state.code === "expired" ? "expired" : "rejected";
+  }
+}
+
+function approvalsOf(state: KeyState): readonly SignedKeygenApproval[] {
+  return "heard" in state ? state.heard.approvals : state.approvals;
 }
 
 function stageName(state: KeyState): string {

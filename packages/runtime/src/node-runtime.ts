@@ -288,11 +288,18 @@ export class NodeRuntime {
         wallets: this.wallets,
         forged,
         report,
-        changed: (row, stage, progress) =>
+        changed: ({ row, stage, progress }) =>
           this.#events.emit("key", row.keyId, row.status, {
             stage,
             progress,
             protocol: row.protocol,
+            reason: row.reason,
+          }),
+        proposed: ({ row, request, standing, approvals }) =>
+          this.#events.emit("change", row.keyId, standing, {
+            type: "keygen",
+            ...wordsOf(approvals),
+            needed: request.body.total,
             reason: row.reason,
           }),
         ...attempts,

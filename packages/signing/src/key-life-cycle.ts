@@ -15,6 +15,7 @@ import type {
   KeygenContext,
   KeygenEffect,
   KeygenEvent,
+  KeygenFailure,
   KeygenHeard,
   KeygenSetup,
   KeygenStep,
@@ -109,6 +110,7 @@ export function stepKey(
 ): KeygenStep {
   switch (state.phase) {
     case "failed":
+      return event.event === "approval" ? onLateApproval(state, event, setup) : unchanged(state);
     case "retired":
       return unchanged(state);
     case "active":
@@ -122,12 +124,11 @@ export function stepKey(
 }
 
 function stepLiving(state: PhaseOf<"active" | "rotating" | "retired">, event: KeygenEvent): KeygenStep {
-  const { keyId } = state;
   if (event.event === "rotate" && state.phase === "active") {
-    return { state: { phase: "rotating", keyId }, effects: [{ effect: "status", status: "rotating" }] };
+    return { state: { ...state, phase: "rotating" }, effects: [{ effect: "status", status: "rotating" }] };
   }
   if (event.event === "retire") {
-    return { state: { phase: "retired", keyId }, effects: [{ effect: "status", status: "retired" }] };
+    return { state: { ...state, phase: "retired" }, effects: [{ effect: "status", status: "retired" }] };
   }
   return unchanged(state);
 }
@@ -157,7 +158,7 @@ function stepOpen(state: Open, event: KeygenEvent, setup: KeygenSetup, context: 
         ? { state, effects: [{ effect: "arm", at: setup.request.expiry }] }
         : giveUp(state, setup, "expired", [], "the keygen request expired before the key was made");
     case "abandon":
-      return giveUp(state, setup, "closed", [], "an operator ended the generation");
+      return giveUp(state, setup, "operator-refused", [], "this node's operator refused the key");
     default:
       return unchanged(state);
   }
@@ -178,24 +179,47 @@ function onApproval(
   signed: SignedKeygenApproval,
   setup: KeygenSetup,
 ): KeygenStep {
-  const { body } = signed;
-  const ours = body.keyId === setup.keyId && body.cluster === setup.cluster && body.node === from;
-  const key = setup.identities.get(from);
-  if (!ours || key === undefined || !verifySigned("cairn/keygen-approval/v1", signed, key)) {
+  if (!isApprovalOf(from, signed, setup)) {
     return refuse(state, from, "signature-invalid", "the approval is not this node's word on this request");
   }
+  const { body } = signed;
+  const heard = { ...state.heard, approvals: withWord(state.heard.approvals, signed) };
   if (!body.approve) {
     if (from === setup.me) return unchanged(state);
-    return fail(state, "keygen-failed", [from], `node ${from} refused: ${body.reason ?? "no reason given"}`);
+    const reason = body.reason ?? "no reason given";
+    return fail({ ...state, heard }, "keygen-failed", [from], `node ${from} refused: ${reason}`);
   }
-  if (state.phase !== "approving" || state.heard.approvals.some((own) => own.body.node === from)) {
-    return unchanged(state);
-  }
-  const approvals = [...state.heard.approvals, signed];
-  const heard = { ...state.heard, approvals };
+  if (state.phase !== "approving" || heard.approvals === state.heard.approvals) return unchanged(state);
+  const { approvals } = heard;
   if (approvals.length < setup.members.length) return { state: { ...state, heard }, effects: [] };
   const step = setup.request.protocol === "cggmp24" && !sharesAux(approvals) ? "aux" : "keygen";
   return runStage({ phase: "generating", keyId: setup.keyId, heard, step, failed: 0 }, setup);
+}
+
+/** A word that came after the end: people want to see why all gave up, this node too. */
+function onLateApproval(
+  state: PhaseOf<"failed">,
+  { from, signed }: EventOf<"approval">,
+  setup: KeygenSetup,
+): KeygenStep {
+  if (!isApprovalOf(from, signed, setup)) return unchanged(state);
+  const approvals = withWord(state.approvals, signed);
+  return approvals === state.approvals ? unchanged(state) : { state: { ...state, approvals }, effects: [] };
+}
+
+function isApprovalOf(from: NodeIndex, signed: SignedKeygenApproval, setup: KeygenSetup): boolean {
+  const { body } = signed;
+  const ours = body.keyId === setup.keyId && body.cluster === setup.cluster && body.node === from;
+  const key = setup.identities.get(from);
+  return ours && key !== undefined && verifySigned("cairn/keygen-approval/v1", signed, key);
+}
+
+/** A node's first word stands, but for a refusal, which takes its approval's place. */
+function withWord(words: SignedKeygenApproval[], signed: SignedKeygenApproval): SignedKeygenApproval[] {
+  const { node, approve } = signed.body;
+  const known = words.find(({ body }) => body.node === node);
+  if (known !== undefined && (approve || !known.body.approve)) return words;
+  return [...words.filter(({ body }) => body.node !== node), signed];
 }
 
 /** Auxiliary information fits together only where all nodes hold that of one execution. */
@@ -418,7 +442,7 @@ function judgeRecords(state: PhaseOf<"recording">, setup: KeygenSetup): KeygenSt
     .map(({ node }): KeygenEffect => ({ effect: "disagrees", node }));
   if (signatures.length < setup.members.length) return { state, effects: alerts };
   return {
-    state: { phase: "active", keyId: state.keyId },
+    state: { phase: "active", keyId: state.keyId, approvals: state.heard.approvals },
     effects: [
       {
         effect: "activate",
@@ -479,7 +503,7 @@ function recordWord(setup: KeygenSetup, record: WalletRecord): KeygenEffect {
 function giveUp(
   state: Open,
   setup: KeygenSetup,
-  code: ErrorCode,
+  code: KeygenFailure,
   blamed: readonly NodeIndex[],
   message: string,
 ): KeygenStep {
@@ -492,12 +516,19 @@ function giveUp(
 
 function fail(
   state: Open | PhaseOf<"recording">,
-  code: ErrorCode,
+  code: KeygenFailure,
   blamed: readonly NodeIndex[],
   message: string,
 ): KeygenStep {
   return {
-    state: { phase: "failed", keyId: state.keyId, code, blamed: [...blamed] },
+    state: {
+      phase: "failed",
+      keyId: state.keyId,
+      approvals: state.heard.approvals,
+      during: state.phase,
+      code,
+      blamed: [...blamed],
+    },
     effects: [{ effect: "stop-stages" }, { effect: "failed", code, blamed, message }],
   };
 }

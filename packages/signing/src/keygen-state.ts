@@ -34,9 +34,11 @@ import {
 
 const signedRecordWordSchema = z.strictObject({ body: walletRecordSchema, signature: signatureHexSchema });
 
+const approvalsSchema = z.array(signedKeygenApprovalSchema).max(255);
+
 /** What peers said so far; what comes early is kept until its time. One of each kind a node. */
 const heardSchema = z.strictObject({
-  approvals: z.array(signedKeygenApprovalSchema).max(255),
+  approvals: approvalsSchema,
   words: z.array(signedPublicPackageWordSchema).max(255),
   records: z.array(z.strictObject({ node: nodeIndexSchema, signed: signedRecordWordSchema })).max(255),
 });
@@ -87,10 +89,18 @@ export const keyStateSchema = z.discriminatedUnion("phase", [
     ...packageFields,
     record: walletRecordSchema,
   }),
-  z.strictObject({ phase: z.enum(["active", "rotating", "retired"]), keyId: keyIdSchema }),
+  z.strictObject({
+    phase: z.enum(["active", "rotating", "retired"]),
+    keyId: keyIdSchema,
+    approvals: approvalsSchema,
+  }),
   z.strictObject({
     phase: z.literal("failed"),
     keyId: keyIdSchema,
+    /** Each node's word; that of one which gave up takes its approval's place. */
+    approvals: approvalsSchema,
+    /** Phase that it had come to. */
+    during: z.enum(["approving", "generating", "confirming", "testing", "recording"]),
     code: z.string().max(64),
     blamed: z.array(nodeIndexSchema),
   }),
@@ -109,6 +119,9 @@ export interface KeygenSetup {
   /** Failed attempts of one stage after which this node gives up. */
   readonly maxAttempts: number;
 }
+
+/** Why a node gave a key up. */
+export type KeygenFailure = ErrorCode | "operator-refused";
 
 export interface KeygenContext {
   readonly now: UnixMs;
@@ -151,7 +164,7 @@ export type KeygenEvent =
   | { readonly event: "record-made"; readonly record: WalletRecord }
   | { readonly event: "wallet-signature"; readonly from: NodeIndex; readonly signed: Signed<WalletRecord> }
   | { readonly event: "tick" }
-  /** An operator ends a generation that others may have committed; the share stays stored. */
+  /** This node's operator refuses the key, or ends a generation that others may have committed: the share stays stored. */
   | { readonly event: "abandon" }
   | { readonly event: "rotate" }
   | { readonly event: "retire" };
@@ -194,7 +207,7 @@ export type KeygenEffect =
   | { readonly effect: "activate"; readonly signed: SignedWalletRecord; readonly publicPackage: Uint8Array }
   | {
       readonly effect: "failed";
-      readonly code: ErrorCode;
+      readonly code: KeygenFailure;
       readonly blamed: readonly NodeIndex[];
       readonly message: string;
     }

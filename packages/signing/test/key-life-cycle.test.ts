@@ -98,10 +98,13 @@ class KeyBench {
   }
 
   run(): void {
-    for (let turns = 0; turns < 10_000 && this.tasks.length > 0; turns += 1) {
-      const [task] = this.tasks.splice(this.pick(this.tasks.length) % this.tasks.length, 1);
-      task?.run();
-    }
+    for (let turns = 0; turns < 10_000 && this.tasks.length > 0; turns += 1) this.step();
+  }
+
+  step(): void {
+    const [task] = this.tasks.splice(this.pick(this.tasks.length) % this.tasks.length, 1);
+    assert.ok(task, "nothing is left to happen");
+    task.run();
   }
 
   carryOut(
@@ -208,6 +211,15 @@ class KeyBench {
   }
 }
 
+/** What `node` knows of each node's word, in order of their indices. */
+function wordsAt(bench: KeyBench, node: NodeIndex): readonly string[] {
+  const state = bench.states.get(node);
+  assert.ok(state !== undefined && "approvals" in state);
+  return state.approvals
+    .map(({ body }) => `${body.node}:${body.approve ? "approves" : body.reason}`)
+    .toSorted();
+}
+
 function phases(bench: KeyBench): string[] {
   return members.map((node) => bench.states.get(node)?.phase ?? "none");
 }
@@ -287,6 +299,47 @@ describe("a key", () => {
     assert.deepEqual(phases(bench), all("failed"));
     assert.deepEqual(bench.of(1 as NodeIndex, "failed")[0]?.blamed, [3]);
     assert.equal(bench.of(1 as NodeIndex, "run-stage").length, 0);
+    for (const node of members) {
+      assert.deepEqual(wordsAt(bench, node), [
+        "1:approves",
+        "2:approves",
+        "3:policy-denied",
+        "4:approves",
+        "5:approves",
+      ]);
+      const state = bench.states.get(node);
+      assert.ok(state?.phase === "failed" && state.during === "approving");
+    }
+  });
+
+  test("is not made when an operator refuses it after the node approved, unless this node has signed the record", () => {
+    const bench = new KeyBench("frost");
+    bench.stageFails = (step) => step === "test";
+    bench.decideAll(null);
+    while (!phases(bench).includes("testing")) bench.step();
+    bench.feed(2 as NodeIndex, { event: "abandon" });
+    bench.run();
+    assert.deepEqual(phases(bench), all("failed"));
+    for (const node of members) assert.equal(wordsAt(bench, node)[1], "2:operator-refused");
+    const state = bench.states.get(2 as NodeIndex);
+    assert.ok(state?.phase === "failed" && state.during !== "approving" && state.code === "operator-refused");
+  });
+
+  test("keeps every node's word once it is active", () => {
+    const bench = new KeyBench("frost");
+    bench.decideAll(null);
+    bench.run();
+    for (const node of members)
+      assert.deepEqual(wordsAt(bench, node), [
+        "1:approves",
+        "2:approves",
+        "3:approves",
+        "4:approves",
+        "5:approves",
+      ]);
+    bench.feed(1 as NodeIndex, { event: "rotate" });
+    bench.feed(1 as NodeIndex, { event: "retire" });
+    assert.equal(wordsAt(bench, 1 as NodeIndex).length, 5);
   });
 
   test("is not made of different public packages", () => {

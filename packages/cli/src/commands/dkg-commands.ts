@@ -24,7 +24,8 @@ import { examples } from "./examples.ts";
 import { findKeyId, printKey, printKeys } from "./key-text.ts";
 import { wholeNumber } from "./option-values.ts";
 
-interface StartOptions {
+/** What `dkg start` and `proposal create keygen` are told. */
+export interface KeygenOptions {
   readonly protocol: string;
   readonly threshold?: number;
   readonly total?: number;
@@ -38,22 +39,13 @@ interface StartOptions {
 export function addDkgCommands(program: Command, context: CommandContext): void {
   const dkg = program.command("dkg").description("distributed key generation: start, status");
 
-  dkg
-    .command("start")
-    .description(
-      "have all nodes make a key together, and a wallet over it; the operator's key signs the request here",
-    )
-    .addOption(
-      new Option("--protocol <protocol>", "cggmp24: ECDSA, P2WPKH addresses; frost: Schnorr, P2TR addresses")
-        .choices(protocolSchema.options)
-        .makeOptionMandatory(),
-    )
-    .option("--threshold <t>", "nodes that must sign together; must be the manifest's", wholeNumber(2, 255))
-    .option("--total <n>", "nodes that hold a share; must be the manifest's", wholeNumber(2, 255))
-    .option("--label <text>", "name of the wallet", "default")
-    .option("--expiry <time>", "how long nodes may approve it: 30m, 2h, at most 7d", "1h")
-    .option("--wait", "follow it until the key is active and its wallet is signed by all nodes")
-    .option("--timeout <time>", "give up waiting after this time; key generation goes on")
+  addKeygenOptions(
+    dkg
+      .command("start")
+      .description(
+        "have all nodes make a key together, and a wallet over it; the operator's key signs the request here",
+      ),
+  )
     .addHelpText(
       "after",
       examples(
@@ -61,7 +53,7 @@ export function addDkgCommands(program: Command, context: CommandContext): void 
         "cairn dkg start --protocol cggmp24 --threshold 4 --total 5 --label savings --wait",
       ),
     )
-    .action(async (options: StartOptions) => start(context, options));
+    .action(async (options: KeygenOptions) => startKeygen(context, options));
 
   dkg
     .command("status")
@@ -82,7 +74,23 @@ export function addDkgCommands(program: Command, context: CommandContext): void 
     });
 }
 
-async function start(context: CommandContext, options: StartOptions): Promise<void> {
+export function addKeygenOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--protocol <protocol>", "cggmp24: ECDSA, P2WPKH addresses; frost: Schnorr, P2TR addresses")
+        .choices(protocolSchema.options)
+        .makeOptionMandatory(),
+    )
+    .option("--threshold <t>", "nodes that must sign together; must be the manifest's", wholeNumber(2, 255))
+    .option("--total <n>", "nodes that hold a share; must be the manifest's", wholeNumber(2, 255))
+    .option("--label <text>", "name of the wallet", "default")
+    .option("--expiry <time>", "how long nodes may approve it: 30m, 2h, at most 7d", "1h")
+    .option("--wait", "follow it until the key is active and its wallet is signed by all nodes")
+    .option("--timeout <time>", "give up waiting after this time; key generation goes on");
+}
+
+/** Signs a request for a key and hands it to a node. */
+export async function startKeygen(context: CommandContext, options: KeygenOptions): Promise<void> {
   const { output, modules } = context;
   const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout);
   const access = await context.access();
@@ -124,7 +132,7 @@ async function start(context: CommandContext, options: StartOptions): Promise<vo
 }
 
 function makeRequest(
-  options: StartOptions,
+  options: KeygenOptions,
   facts: {
     readonly manifest: Manifest;
     readonly operator: Signer;

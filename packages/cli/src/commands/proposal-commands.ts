@@ -1,14 +1,12 @@
 import { readFile } from "node:fs/promises";
-import type { ProposalView } from "@cairn/client";
+import { type ProposalView, proposalStates } from "@cairn/client";
 import {
   CairnError,
   type Change,
   type ChangeProposal,
   type Constitution,
   changeProposalHash,
-  changeStates,
   checkSupportedChange,
-  decodeCanonical,
   type Ed25519Signer,
   encodeCanonical,
   type HashHex,
@@ -24,7 +22,6 @@ import {
   type SignedChangeProposal,
   signChange,
   signChangeProposal,
-  signedChangeProposalSchema,
   type UnixMs,
   verifyChangeProposal,
 } from "@cairn/core";
@@ -35,9 +32,11 @@ import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
 import { fileFailure } from "../file-failure.ts";
 import { policyFromJson } from "../policy-json.ts";
+import { addKeygenOptions, type KeygenOptions, startKeygen } from "./dkg-commands.ts";
 import { examples } from "./examples.ts";
 import { collect, hex32, wholeNumber } from "./option-values.ts";
 import { addPolicyOptions, type PolicyOptions, readPolicyOptions } from "./policy-options.ts";
+import { checkProposal, printFound, printProposal } from "./proposal-text.ts";
 
 interface ProposeOptions {
   readonly expiry: string;
@@ -56,7 +55,7 @@ const MAX_VIOLATIONS = 64;
 export function addProposalCommands(program: Command, context: CommandContext): void {
   const proposal = program
     .command("proposal")
-    .description("changes of policy, manifest and bans: create, show, sign, refuse, list");
+    .description("changes of policy, manifest and bans, and new keys: create, show, sign, refuse, list");
   const create = proposal
     .command("create")
     .description("propose a change to all nodes; the operator's key signs it here");
@@ -95,6 +94,14 @@ export function addProposalCommands(program: Command, context: CommandContext): 
     .addHelpText("after", examples("cairn proposal create ban-lift --node 3"))
     .action(async (options: LiftOptions) => proposeLift(context, options));
 
+  addKeygenOptions(
+    create
+      .command("keygen")
+      .description("a key of all nodes and a wallet over it: the same as `cairn dkg start`"),
+  )
+    .addHelpText("after", examples("cairn proposal create keygen --protocol frost"))
+    .action(async (options: KeygenOptions) => startKeygen(context, options));
+
   proposal
     .command("show")
     .argument("<proposal>", "id of a proposal, or its first digits")
@@ -102,8 +109,7 @@ export function addProposalCommands(program: Command, context: CommandContext): 
     .addHelpText("after", examples("cairn proposal show 3f9a0c1d"))
     .action(async (named: string) => {
       const access = await context.access();
-      const view = await find(access, named);
-      printProposal(context, view, check(view), await access.constitution());
+      await printFound(context, access, await find(access, named));
     });
 
   proposal
@@ -119,7 +125,14 @@ export function addProposalCommands(program: Command, context: CommandContext): 
       const inForce = await access.constitution();
       const operator = await access.operator();
       const view = await find(access, named);
-      const signed = check(view);
+      if (view.type === "keygen") {
+        throw new CairnError(
+          "wrong-state",
+          "nodes approve a key by themselves once one operator has signed its request; `cairn proposal refuse` stops it",
+          { proposal: view.proposal },
+        );
+      }
+      const signed = checkProposal(view);
       verifyChangeProposal(signed, inForce);
       checkSupportedChange(signed.body.change, inForce);
       await confirmed(context, signed.body.change, inForce, options);
@@ -135,13 +148,13 @@ export function addProposalCommands(program: Command, context: CommandContext): 
       const access = await context.access();
       const { proposal: id } = await find(access, named);
       const view = await access.client.call("refuseProposal", { params: { proposal: id } });
-      printProposal(context, view, check(view), await access.constitution());
+      await printFound(context, access, view);
     });
 
   proposal
     .command("list")
     .description("proposals, newest first")
-    .addOption(new Option("--state <state>", "only in this state").choices(changeStates))
+    .addOption(new Option("--state <state>", "only in this state").choices(proposalStates))
     .option("--limit <number>", "how many, at most 200", wholeNumber(1, 200), 20)
     .addHelpText("after", examples("cairn proposal list", "cairn proposal list --state open"))
     .action(async (options: { state?: ProposalView["state"]; limit: number }) => {
@@ -154,12 +167,13 @@ export function addProposalCommands(program: Command, context: CommandContext): 
       output.answer(list, () => {
         if (list.proposals.length === 0) return output.line("No proposals.");
         output.table(
-          ["created", "proposal", "type", "state", "approved", "refused", "expires", "effect"],
+          ["created", "proposal", "type", "state", "mode", "approved", "refused", "expires", "effect"],
           list.proposals.map((view) => [
             view.createdAt.slice(0, 19).replace("T", " "),
             view.proposal.slice(0, 16),
             view.type,
             view.state,
+            view.mode,
             `${view.votes.filter(({ approve }) => approve).length}/${view.needed}`,
             String(view.votes.filter(({ approve }) => !approve).length),
             view.expiry.slice(0, 19).replace("T", " "),
@@ -340,61 +354,6 @@ async function confirmed(
   if (options.yes === true || output.json || modules.confirm === null) return;
   if (!(await modules.confirm("Sign exactly this?")))
     throw new CairnError("closed", "nothing was signed and nothing was sent");
-}
-
-function printProposal(
-  { output }: CommandContext,
-  view: ProposalView,
-  { body }: SignedChangeProposal,
-  inForce: Constitution,
-): void {
-  const { body: _encoded, ...facts } = view;
-  // What has been changed since is not compared with what it changed.
-  const current = body.manifestHash === inForce.manifestHash;
-  const changes = current ? changeLines(body.change, inForce) : null;
-  output.answer({ ...facts, changes }, () => {
-    output.facts([
-      ["proposal", view.proposal],
-      ["type", view.type],
-      ["state", view.state],
-      [
-        "proposed by",
-        inForce.manifest.members.find(({ operator }) => operator === view.operator)?.name ?? view.operator,
-      ],
-      ...(current ? changeTerms(body.change, inForce) : []),
-      ["approved", `${view.votes.filter(({ approve }) => approve).length} of ${view.needed}`],
-      ["expires", view.expiry],
-      ["effect here", view.effectiveAt ?? "once enough have approved"],
-    ]);
-    if (view.votes.length > 0) {
-      output.line("");
-      output.table(
-        ["node", "word", "reason"],
-        view.votes.map(({ node, approve, reason }) => [
-          String(node),
-          approve ? "approves" : "refuses",
-          reason ?? "",
-        ]),
-      );
-    }
-    if (changes === null) return;
-    output.line("");
-    output.table(
-      ["field", "in force", "proposed"],
-      changes.map(({ field, from, to }) => [field, from, to]),
-    );
-  });
-}
-
-/** The proposal itself, once it is the one that its id names. */
-function check(view: ProposalView): SignedChangeProposal {
-  const signed = decodeCanonical(signedChangeProposalSchema, Buffer.from(view.body, "base64"));
-  if (changeProposalHash(signed.body) === view.proposal) return signed;
-  throw new CairnError(
-    "peer-disagrees",
-    "the node shows another change under that proposal's id; ask another node with --endpoint URL",
-    { proposal: view.proposal },
-  );
 }
 
 async function find(access: ClusterAccess, named: string): Promise<ProposalView> {

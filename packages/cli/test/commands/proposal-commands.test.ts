@@ -12,20 +12,27 @@ import {
   Ed25519Signer,
   encodeCanonical,
   formChangeCommit,
+  keygenRequestHash,
+  keygenRequestSchema,
   manifestHash,
   type NodeIndex,
   type Policy,
+  parseShape,
   policyHash,
   type SignedChangeProposal,
+  type SignedKeygenRequest,
   satsSchema,
   signatureHexSchema,
+  signBody,
   signChange,
   signChangeProposal,
   signChangeVote,
   signedChangeProposalSchema,
+  signedKeygenRequestSchema,
   type UnixMs,
   verifyChangeProposal,
   verifyChangeVote,
+  verifySigned,
 } from "@cairn/core";
 import { z } from "zod";
 import { changeLines } from "../../src/change-text.ts";
@@ -57,6 +64,7 @@ function viewOf(signed: SignedChangeProposal): Proposal {
     proposal: changeProposalHash(body),
     type: body.change.type,
     state: "open",
+    mode: "bft",
     manifestHash: body.manifestHash,
     operator: body.operator,
     createdAt: new Date(body.createdAt).toISOString(),
@@ -220,6 +228,110 @@ test("what follows from the pinned manifest is believed, and what does not is no
     const refused = await bench.cairn("--json", "cluster", "manifest");
     assert.equal(JSON.parse(refused.stderr).code, "peer-disagrees");
   }
+});
+
+async function keygenView(change: Partial<Proposal> = {}): Promise<Proposal> {
+  const request = signedKeygen(await operator(2));
+  const { body } = request;
+  return {
+    proposal: keygenRequestHash(body),
+    type: "keygen",
+    state: "rejected",
+    mode: "bft",
+    manifestHash: body.manifest,
+    operator: body.operator,
+    createdAt: new Date(body.createdAt).toISOString(),
+    expiry: new Date(body.expiry).toISOString(),
+    firstSeenAt: new Date(body.createdAt).toISOString(),
+    effectiveAt: null,
+    needed: 5,
+    votes: [
+      { node: 1, approve: true, reason: null },
+      { node: 2, approve: false, reason: "operator-refused" },
+    ],
+    body: base64(request),
+    ...change,
+  };
+}
+
+function signedKeygen(signer: Ed25519Signer): SignedKeygenRequest {
+  const now = Date.now();
+  const body = parseShape(keygenRequestSchema, {
+    version: 1,
+    cluster: inForce.manifest.cluster,
+    manifest: inForce.manifestHash,
+    protocol: "frost",
+    threshold: 4,
+    total: 5,
+    label: "savings",
+    nonce: "ab".repeat(32),
+    createdAt: now,
+    expiry: now + 60_000,
+    operator: signer.publicKey,
+  });
+  return signBody("cairn/keygen-request/v1", body, signer);
+}
+
+test("a key's request is shown with every node's word, can be refused, and takes no operator's signature", async () => {
+  const view = await keygenView();
+  bench.node.answers.getProposal = () => view;
+  bench.node.answers.refuseProposal = () => view;
+  const shown = await bench.cairn("proposal", "show", view.proposal);
+  assert.equal(shown.exit, 0, shown.stderr);
+  assert.match(shown.stdout, /type +keygen/);
+  assert.match(shown.stdout, /key +frost, 4 of 5/);
+  assert.match(shown.stdout, /approved +1 of 5 nodes/);
+  assert.match(shown.stdout, /2 +refuses +operator-refused/);
+  const refused = await bench.cairn("--json", "proposal", "refuse", view.proposal);
+  assert.equal(JSON.parse(refused.stdout).state, "rejected");
+  const signed = await bench.cairn("--json", "proposal", "sign", view.proposal);
+  assert.equal(JSON.parse(signed.stderr).code, "wrong-state");
+  assert.equal(bench.node.called("signProposal").length, 0);
+  bench.node.answers.listProposals = () => ({ proposals: [view] });
+  const list = await bench.cairn("proposal", "list", "--state", "failed");
+  assert.match(list.stdout, new RegExp(`${view.proposal.slice(0, 16)} +keygen +rejected +bft +1/5 +1`));
+});
+
+test("a node that shows another key under a request's id is not believed", async () => {
+  const view = await keygenView({ proposal: "ab".repeat(32) });
+  bench.node.answers.getProposal = () => view;
+  const shown = await bench.cairn("--json", "proposal", "show", view.proposal);
+  assert.equal(JSON.parse(shown.stderr).code, "peer-disagrees");
+});
+
+test("proposal create keygen signs and sends the same request as dkg start", async () => {
+  const taken: SignedKeygenRequest[] = [];
+  bench.node.answers.createKey = ({ body }) => {
+    const signed = parseShape(signedKeygenRequestSchema, body);
+    taken.push(signed);
+    return {
+      keyId: keygenRequestHash(signed.body),
+      protocol: signed.body.protocol,
+      purpose: "wallet",
+      epoch: 0,
+      status: "generating",
+      stage: "approving",
+      progress: null,
+      reason: null,
+      approvals: [],
+      createdAt: "2027-01-15T08:00:00.000Z",
+      updatedAt: "2027-01-15T08:00:00.000Z",
+    };
+  };
+  const ran = await bench.cairn(
+    "--json",
+    "proposal",
+    "create",
+    "keygen",
+    "--protocol",
+    "frost",
+    "--label",
+    "x",
+  );
+  assert.equal(ran.exit, 0, ran.stderr);
+  const [signed] = taken;
+  assert.ok(signed?.body.protocol === "frost" && signed.body.label === "x" && signed.body.total === 5);
+  assert.ok(verifySigned("cairn/keygen-request/v1", signed, (await operator(1)).publicKey));
 });
 
 test("bans lift proposes to end the bans in force that the asked nodes know of", async () => {

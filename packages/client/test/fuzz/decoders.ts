@@ -122,6 +122,7 @@ const proposal = {
   proposal: hex("c"),
   type: "manifest" as const,
   state: "committed" as const,
+  mode: "bft" as const,
   manifestHash: hex("d"),
   operator: hex("e"),
   createdAt: at,
