@@ -981,28 +981,53 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     version: 1,
     cluster,
     nonce: digest("sync nonce") as Nonce,
-    topic: "lineages",
-    since: at(0),
-    cursor: null,
+    topic: "spends",
+    cursor: `${at(0)}/${hash}`,
     limit: 2,
+    wanted: null,
   };
   add("sync-request", null, ask, null);
+  add(
+    "sync-request-wanted",
+    null,
+    { ...ask, cursor: null, wanted: { intents: [hash], requests: [] } } satisfies SyncRequest,
+    null,
+  );
   const told: SyncAnswer = {
     version: 1,
     cluster,
     nonce: ask.nonce,
     topic: ask.topic,
+    holdings: [
+      {
+        intent: hash,
+        certified: true,
+        signed: false,
+        votes: 4,
+        voids: 0,
+        yours: [1],
+        yourVoid: false,
+      },
+    ],
+    records: [],
+    cursor: `${at(1)}/${"0".repeat(64)}`,
+    more: false,
+  };
+  const handed: SyncAnswer = {
+    ...told,
+    holdings: [],
     records: [
+      { kind: "intent", body: new Uint8Array(encodeCanonical(intent)) },
       {
         kind: "approval",
         body: new Uint8Array(encodeCanonical(signSpendApproval(approval, key("approver")))),
       },
       { kind: "vote", body: new Uint8Array(posted) },
     ],
-    cursor: "2",
-    remembered: answer.position,
+    cursor: null,
   };
   add("sync-answer", null, told, null);
+  add("sync-answer-wanted", null, handed, null);
   add(
     "revocation-list",
     "cairn/revocation-list/v1",

@@ -408,6 +408,7 @@ export const eventSchema = z.object({
     "ban",
     "change",
     "fence",
+    "sync",
     "checkpoint",
     "presignatures",
     "primes",

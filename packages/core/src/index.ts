@@ -44,4 +44,5 @@ export * from "./successor.ts";
 export * from "./system-clock.ts";
 export * from "./system-random.ts";
 export * from "./verified-backup.ts";
+export * from "./wallet-proof.ts";
 export * from "./wallet-record.ts";

@@ -4,104 +4,145 @@ import fc from "fast-check";
 import {
   decodeCanonical,
   encodeCanonical,
+  type IntentHash,
   MAX_SYNC_RECORDS,
-  postedKinds,
+  MAX_SYNC_WANTED,
   type SyncAnswer,
+  type SyncHolding,
   type SyncRequest,
-  type SyncTopic,
   syncAnswerSchema,
   syncRequestSchema,
+  syncTopicNames,
   syncTopics,
-  type UnixMs,
   verifySyncAnswer,
 } from "../src/index.ts";
 import { refuses } from "../test-support/index.ts";
-import { hash, inForceOf, NOW } from "./small-cluster.ts";
+import { hash, inForceOf } from "./small-cluster.ts";
 
 const { manifest } = inForceOf();
-const request: SyncRequest = {
+const intents = [hash("a"), hash("b")] as string[] as IntentHash[];
+const listing: SyncRequest = {
   version: 1,
   cluster: manifest.cluster,
   nonce: hash("nonce"),
-  topic: "lineages",
-  since: 0 as UnixMs,
+  topic: "spends",
   cursor: null,
   limit: 2,
+  wanted: null,
 };
-const answer: SyncAnswer = {
+const fetching: SyncRequest = { ...listing, wanted: { intents, requests: [] } };
+const holding = (name: string): SyncHolding => ({
+  intent: hash(name) as string as IntentHash,
+  certified: true,
+  signed: false,
+  votes: 4,
+  voids: 0,
+  yours: [1, 2],
+  yourVoid: false,
+});
+const listed: SyncAnswer = {
   version: 1,
   cluster: manifest.cluster,
   nonce: hash("nonce"),
-  topic: "lineages",
-  records: [
-    { kind: "intent", body: Uint8Array.of(1) },
-    { kind: "approval", body: Uint8Array.of(2) },
-  ],
+  topic: "spends",
+  holdings: [holding("a"), holding("b")],
+  records: [],
   cursor: "2",
-  remembered: { epoch: 1, burnCounter: 2, auditLength: 3 },
+  more: true,
 };
-const topics = Object.keys(syncTopics) as SyncTopic[];
+const record = (kind: SyncAnswer["records"][number]["kind"]) => ({ kind, body: Uint8Array.of(1) });
+const fetched: SyncAnswer = {
+  ...listed,
+  holdings: [],
+  records: [record("intent"), record("approval"), record("intent"), record("final")],
+  cursor: null,
+  more: false,
+};
 
 test("requests and answers survive canonical bytes", () => {
   fc.assert(
     fc.property(
-      fc.constantFrom(...topics),
-      fc.nat(),
+      fc.constantFrom(...syncTopicNames),
       fc.option(fc.string({ minLength: 1, maxLength: 128 })),
       fc.integer({ min: 1, max: MAX_SYNC_RECORDS }),
       fc.array(fc.uint8Array({ minLength: 1, maxLength: 64 }), { maxLength: 8 }),
-      (topic, since, cursor, limit, bodies) => {
-        const asked = { ...request, topic, since, cursor, limit };
+      fc.boolean(),
+      (topic, cursor, limit, bodies, more) => {
+        const asked = { ...listing, topic, cursor, limit };
         assert.deepEqual(decodeCanonical(syncRequestSchema, encodeCanonical(asked)), asked);
         const kind = syncTopics[topic][0];
-        const answered = { ...answer, topic, cursor, records: bodies.map((body) => ({ kind, body })) };
+        const records = bodies.map((body) => ({ kind, body }));
+        const answered = { ...listed, topic, holdings: [], records, cursor, more };
         assert.deepEqual(decodeCanonical(syncAnswerSchema, encodeCanonical(answered)), answered);
       },
     ),
   );
+  for (const asked of [fetching, listing])
+    assert.deepEqual(decodeCanonical(syncRequestSchema, encodeCanonical(asked)), asked);
+  for (const answered of [fetched, listed])
+    assert.deepEqual(decodeCanonical(syncAnswerSchema, encodeCanonical(answered)), answered);
 });
 
-test("a topic holds posted messages alone, and no record of another topic", () => {
-  for (const topic of topics) {
-    for (const kind of Object.values(syncTopics).flat()) {
-      assert.ok(postedKinds.has(kind), kind);
+test("a topic holds records of its own kinds alone, and presignatures are of none", () => {
+  for (const topic of syncTopicNames) {
+    for (const kind of [...Object.values(syncTopics).flat(), "presign-ready", "round"]) {
       const records = [{ kind, body: Uint8Array.of(1) }];
-      const decode = () => decodeCanonical(syncAnswerSchema, encodeCanonical({ ...answer, topic, records }));
-      if ((syncTopics[topic] as readonly string[]).includes(kind)) decode();
+      const bytes = encodeCanonical({ ...fetched, topic, records });
+      const decode = () => decodeCanonical(syncAnswerSchema, bytes);
+      const begins = topic !== "spends" || kind === "intent";
+      if (begins && (syncTopics[topic] as readonly string[]).includes(kind)) decode();
       else refuses("malformed", decode, `${kind} in ${topic}`);
     }
-  }
-  for (const kind of ["presign-ready", "round"]) {
-    const records = [{ kind, body: Uint8Array.of(1) }];
-    refuses("malformed", () => decodeCanonical(syncAnswerSchema, encodeCanonical({ ...answer, records })));
   }
 });
 
 test("shapes out of bounds are refused", () => {
   const asks = (change: object) => () =>
-    decodeCanonical(syncRequestSchema, encodeCanonical({ ...request, ...change }));
+    decodeCanonical(syncRequestSchema, encodeCanonical({ ...fetching, ...change }));
+  const many = Array.from({ length: MAX_SYNC_WANTED }, (_, at) => hash(`${at}`));
+  asks({ wanted: { intents: many, requests: [] } })();
   for (const change of [
     { limit: 0 },
     { limit: MAX_SYNC_RECORDS + 1 },
     { cursor: "" },
-    { since: -1 },
+    { cursor: "2" },
     { topic: "presignatures" },
+    { topic: "wallets" },
     { extra: 1 },
+    { wanted: { intents: [], requests: [] } },
+    { wanted: { intents: many, requests: [hash("one more")] } },
   ]) {
     refuses("malformed", asks(change), JSON.stringify(change));
   }
-  const empty = { ...answer, records: [{ kind: "intent", body: new Uint8Array() }] };
-  refuses("malformed", () => decodeCanonical(syncAnswerSchema, encodeCanonical(empty)));
+  const tells = (change: object) => () =>
+    decodeCanonical(syncAnswerSchema, encodeCanonical({ ...listed, ...change }));
+  for (const change of [
+    { records: [{ kind: "intent", body: new Uint8Array() }], holdings: [] },
+    { records: [record("vote")], holdings: [] },
+    { records: [record("intent")] },
+    { topic: "evidence" },
+    { holdings: [{ ...holding("a"), yours: [0] }] },
+    { holdings: [{ ...holding("a"), votes: -1 }] },
+    { holdings: Array.from({ length: MAX_SYNC_RECORDS + 1 }, () => holding("a")) },
+  ]) {
+    refuses("malformed", tells(change), JSON.stringify(change).slice(0, 80));
+  }
 });
 
-test("an answer belongs to one request", () => {
-  verifySyncAnswer(answer, request);
+test("an answer belongs to one request, and is what it asked for", () => {
+  verifySyncAnswer(listed, listing);
+  verifySyncAnswer(fetched, fetching);
   const check = (change: Partial<SyncAnswer>, to: Partial<SyncRequest> = {}) => {
-    return () => verifySyncAnswer({ ...answer, ...change }, { ...request, ...to });
+    return () => verifySyncAnswer({ ...listed, ...change }, { ...listing, ...to });
   };
   refuses("replayed", check({ nonce: hash("earlier") }));
   refuses("wrong-cluster", check({ cluster: hash("other") }));
-  refuses("malformed", check({ topic: "keys" }));
+  refuses("malformed", check({ topic: "wallets", holdings: [] }));
   refuses("malformed", check({}, { limit: 1 }));
-  refuses("malformed", check({ cursor: "1" }, { cursor: "1", since: NOW }));
+  refuses("malformed", check({ cursor: "1" }, { cursor: "1" }));
+  refuses("malformed", check({ cursor: null }));
+  refuses("malformed", () => verifySyncAnswer(fetched, listing));
+  refuses("malformed", () => verifySyncAnswer(listed, fetching));
+  const more = { ...fetched, records: Array.from({ length: 3 }, () => record("intent")) };
+  refuses("malformed", () => verifySyncAnswer(more, fetching));
 });

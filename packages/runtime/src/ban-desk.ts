@@ -5,6 +5,7 @@ import {
   bansInForce,
   type Evidence,
   type EvidenceVerifiers,
+  evidenceSchema,
   type Judgement,
   judgeEvidence,
   ledgerOf,
@@ -232,6 +233,26 @@ export class BanDesk {
     await this.#modules.loop.run((batch) =>
       this.violation(batch, { ...offence, type: fault?.type ?? "InvalidSignature", evidence: fault }),
     );
+  }
+
+  /**
+   * This node's accusations that keep others out now, for a peer that asks.
+   * @param asker is handed none against itself
+   */
+  async accusations(asker: NodeIndex): Promise<readonly Uint8Array[]> {
+    const { me, book } = this.#options;
+    const { store, signer } = this.#modules;
+    const accusations: Uint8Array[] = [];
+    for (const { node, violation, scope } of this.bans()) {
+      if (node === asker || scope !== "cluster") continue;
+      const [row] = await store.violations({ id: violation, limit: 1 });
+      if (row === undefined || row.evidence.length === 0) continue;
+      const evidence = decodeCanonical(evidenceSchema, row.evidence);
+      const { cluster } = book.manifest;
+      const accusation = signAccusation({ version: 1, cluster, accuser: me, evidence }, signer);
+      accusations.push(encodeCanonical(accusation));
+    }
+    return accusations;
   }
 
   /** Ends bans before their time, as a quorum of operators has decided. */

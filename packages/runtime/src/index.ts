@@ -20,5 +20,8 @@ export * from "./sign-desk.ts";
 export * from "./spend-check.ts";
 export * from "./spend-desk.ts";
 export * from "./spend-metadata.ts";
+export * from "./sync-answers.ts";
+export * from "./sync-desk.ts";
+export * from "./sync-questions.ts";
 export * from "./wallet-book.ts";
 export * from "./words-of.ts";

@@ -17,13 +17,17 @@ import {
   publicPackageHash,
   type SessionId,
   type SignedKeygenRequest,
+  type SignedWalletRecord,
   signBody,
   signedKeygenApprovalSchema,
   signedKeygenRequestSchema,
   signedSchema,
+  verifyWalletProof,
+  type WalletProof,
   type WalletRecord,
   type WalletRow,
   walletIdOf,
+  walletProofSchema,
   walletRecordSchema,
 } from "@cairn/core";
 import {
@@ -64,6 +68,9 @@ export interface KeygenDeskModules extends AttemptDeskModules, KeyListeners {
 type EffectOf<Name extends KeygenEffect["effect"]> = Extract<KeygenEffect, { readonly effect: Name }>;
 
 const walletSignatureSchema = signedSchema(walletRecordSchema);
+
+/** Why a key that others use is of no use here. */
+const SHARE_MISSING = "share-missing";
 
 /** Failed attempts of one stage after which this node gives a key up. */
 const MAX_STAGE_ATTEMPTS = 6;
@@ -183,6 +190,45 @@ export class KeygenDesk {
   async onWalletSignature(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const signed = decodeCanonical(walletSignatureSchema, payload);
     await this.#feed(signed.body.keyId, { event: "wallet-signature", from, signed });
+  }
+
+  /** The wallets of this cluster as {@link WalletProof}s, for peers that ask. */
+  walletProofs(): readonly Uint8Array[] {
+    return this.#modules.wallets.all().flatMap(({ signed, row }) => {
+      const key = this.#keys.get(row.keyId);
+      const stored = key?.row.publicPackage ?? null;
+      if (key === undefined || stored === null) return [];
+      const publicPackage = new Uint8Array(stored);
+      const proof: WalletProof = { version: 1, request: key.request, record: signed, publicPackage };
+      return [encodeCanonical(proof)];
+    });
+  }
+
+  /**
+   * A peer hands over a wallet that all nodes signed. A key that waits for their signatures has them now. One that this node does not
+   * know was made in a time that it forgot: it holds no share of it, but can follow the wallet's payments and judge them.
+   * @throws CairnError `signature-invalid`, `malformed` and the like
+   */
+  async takeWallet(from: NodeIndex, body: Uint8Array): Promise<void> {
+    const proof = decodeCanonical(walletProofSchema, body);
+    const { wallets } = this.#modules;
+    if (wallets.has(proof.record.record.wallet)) return;
+    verifyWalletProof(proof, this.#options.book.manifest);
+    const { keyId } = proof.record.record;
+    if (this.#keys.get(keyId)?.state.phase === "recording") {
+      for (const { node, signature } of proof.record.signatures)
+        await this.#feed(keyId, {
+          event: "wallet-signature",
+          from: node,
+          signed: { body: proof.record.record, signature },
+        });
+    }
+    if (wallets.has(proof.record.record.wallet)) return;
+    await this.#modules.loop.run((batch) => {
+      if (this.#keys.get(keyId) === undefined) this.#addWithoutShare(batch, proof);
+      batch.audit("wallet-synced", keyId, { from, wallet: proof.record.record.wallet });
+      this.#addWallet(batch, proof.record);
+    });
   }
 
   /** A peer opens an attempt at a stage. */
@@ -316,18 +362,41 @@ export class KeygenDesk {
     batch.afterwards(() => this.#later(receive()));
   }
 
-  #activate(batch: Batch, keyId: KeyId, effect: EffectOf<"activate">): void {
-    const { record } = effect.signed;
-    const row: WalletRow = {
-      wallet: record.wallet,
-      keyId,
-      label: record.label,
-      record: encodeCanonical(effect.signed),
-      createdAt: this.#modules.clock.now(),
-    };
+  #activate(batch: Batch, keyId: KeyId, { signed }: EffectOf<"activate">): void {
+    const { wallet, descriptor } = signed.record;
+    batch.audit("key-active", keyId, { wallet, descriptor });
+    this.#addWallet(batch, signed);
+  }
+
+  #addWallet(batch: Batch, signed: SignedWalletRecord): void {
+    const { wallet, keyId, label } = signed.record;
+    const record = encodeCanonical(signed);
+    const row: WalletRow = { wallet, keyId, label, record, createdAt: this.#modules.clock.now() };
     batch.write({ write: "wallet", row });
-    batch.audit("key-active", keyId, { wallet: record.wallet, descriptor: record.descriptor });
     batch.afterwards(() => this.#modules.wallets.add(row));
+  }
+
+  #addWithoutShare(batch: Batch, { request, record, publicPackage }: WalletProof): void {
+    const { keyId, protocol } = record.record;
+    const now = this.#modules.clock.now();
+    const row: KeyRow = {
+      keyId,
+      protocol,
+      purpose: "wallet",
+      epoch: 0,
+      status: "failed",
+      request: encodeCanonical(request),
+      publicPackage,
+      sealedShare: null,
+      reason: SHARE_MISSING,
+      createdAt: now,
+      updatedAt: now,
+    };
+    this.#keys.add(batch, {
+      row,
+      request,
+      state: { phase: "failed", keyId, code: SHARE_MISSING, blamed: [] },
+    });
   }
 
   async #makeRecord(keyId: KeyId, publicPackage: Uint8Array): Promise<void> {

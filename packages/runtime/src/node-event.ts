@@ -14,6 +14,7 @@ export interface NodeEvent {
     | "ban"
     | "change"
     | "fence"
+    | "sync"
     | "checkpoint"
     | "presignatures"
     | "primes"

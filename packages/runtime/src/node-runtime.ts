@@ -42,11 +42,15 @@ import { NodeEvents } from "./node-events.ts";
 import { OwnFence } from "./own-fence.ts";
 import { PeerInbox } from "./peer-inbox.ts";
 import { PresignDesk } from "./presign-desk.ts";
+import { Recollection } from "./recollection.ts";
 import type { RuntimeModules, RuntimeOptions } from "./runtime-options.ts";
 import { seenAttempts } from "./seen-attempts.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { SignDesk } from "./sign-desk.ts";
 import { SpendDesk } from "./spend-desk.ts";
+import { SyncAnswers } from "./sync-answers.ts";
+import { SyncDesk } from "./sync-desk.ts";
+import { SyncQuestions } from "./sync-questions.ts";
 import { unawaited } from "./unawaited.ts";
 import { WalletBook } from "./wallet-book.ts";
 import { wordsOf } from "./words-of.ts";
@@ -82,7 +86,11 @@ export class NodeRuntime {
   readonly #ledger: Cell<AttemptLedger> = { value: emptyLedger };
   readonly #events: NodeEvents;
   readonly #inbox: PeerInbox;
+  /** What peers hold that this node lacks. */
+  readonly sync: SyncDesk;
+  readonly #questions: SyncQuestions;
   readonly #catchUp: ChangeCatchUp;
+  readonly #recollection: Recollection;
   #pruning: Timer | null = null;
   #closing = false;
 
@@ -103,6 +111,7 @@ export class NodeRuntime {
       batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
     };
     this.wallets = new WalletBook({ chain, clock });
+    this.#recollection = new Recollection(book.manifest, { clock });
     this.bans = new BanDesk(
       {
         me,
@@ -134,6 +143,7 @@ export class NodeRuntime {
         store,
         signer,
         clock,
+        remembers: () => this.#recollection.isDone,
         changed: (state) => {
           this.#events.emit("fence", String(me), state, {});
           this.#peersChanged();
@@ -153,7 +163,10 @@ export class NodeRuntime {
         own: this.#own,
         clock,
         random,
-        current: () => this.#peersChanged(),
+        current: (node) => {
+          this.#peersChanged();
+          this.sync.current(node);
+        },
         setBack,
       },
     );
@@ -223,6 +236,7 @@ export class NodeRuntime {
         signing: (intent) => this.#signing.signing(intent),
         underWay: (intent) => this.#signing.underWay(intent),
         admitted: () => this.#own.admitted(),
+        recollection: this.#recollection,
         checkpoint: () => this.checkpoints.newest,
         violation: (batch, { type, node, evidence }, subject) =>
           this.bans.violation(batch, { type, node, evidence, subject }),
@@ -360,7 +374,46 @@ export class NodeRuntime {
         report,
       },
     );
-    this.#catchUp = new ChangeCatchUp({ courier, clock, random, book, changes: this.changes });
+    this.#questions = new SyncQuestions({ courier, clock, random, book });
+    this.#catchUp = new ChangeCatchUp({
+      questions: this.#questions,
+      clock,
+      book,
+      changes: this.changes,
+      report,
+    });
+    this.sync = new SyncDesk(
+      { me },
+      {
+        loop,
+        store,
+        clock,
+        questions: this.#questions,
+        catchUp: this.#catchUp,
+        book,
+        fence: this.fence,
+        bans: this.bans,
+        keys: this.keys,
+        spends: this.spends.sync,
+        recollection: this.#recollection,
+        told: (node, state, count) => this.#events.emit("sync", String(node), state, { ...count }),
+        recalled: () => {
+          this.#events.emit("sync", String(me), "recalled", {});
+          this.#own.review();
+        },
+        report,
+      },
+    );
+    const answers = new SyncAnswers({
+      courier,
+      clock,
+      book,
+      changes: this.changes,
+      keys: this.keys,
+      bans: this.bans,
+      spends: this.spends.shelf,
+      report,
+    });
     this.#inbox = new PeerInbox(me, {
       loop,
       fence: this.fence,
@@ -368,6 +421,8 @@ export class NodeRuntime {
       signer,
       changes: this.changes,
       catchUp: this.#catchUp,
+      questions: this.#questions,
+      answers,
       backups: this.backups,
       bans: this.bans,
       spends: this.spends,
@@ -404,6 +459,8 @@ export class NodeRuntime {
     modules.inForce(book.current);
     await runtime.changes.restore();
     await runtime.#own.restore();
+    await runtime.#recollection.restore(modules.store);
+    await runtime.sync.restore();
     await runtime.fence.restore();
     await runtime.checkpoints.restore();
     await runtime.#interrupted.end();
@@ -436,6 +493,7 @@ export class NodeRuntime {
   async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
     try {
       this.#own.refuseRolledBack();
+      this.#refuseAmnesia();
       return await this.spends.submit(request, signature);
     } catch (error) {
       if (isCairnError(error)) {
@@ -497,6 +555,8 @@ export class NodeRuntime {
     this.#departures.close();
     this.fence.close();
     this.checkpoints.close();
+    this.sync.close();
+    this.#questions.close();
     await this.sessions.close();
     await this.loop.close(new CairnError("closed", "the node is stopping"));
   }
@@ -518,9 +578,19 @@ export class NodeRuntime {
     this.#events.emit("peer", String(status.node), status.up ? "up" : "down", { error: status.lastError });
     this.#departures.peer(status);
     this.fence.peer(status);
+    this.#questions.peer(status.node, status.up);
     if (!status.up) return;
     this.#catchUp.ask(status.node);
     unawaited(this.#interrupted.peerUp(status.node), (cause) => this.#report(cause));
+  }
+
+  /** Before it has asked what its peers hold, this node does not know what it made of a request earlier. */
+  #refuseAmnesia(): void {
+    if (this.#recollection.isDone) return;
+    throw new CairnError(
+      "busy",
+      "this node lost its database and asks its peers what they hold: ask another node, or wait (`cairn cluster status` shows how far it is)",
+    );
   }
 
   #onRefused(from: NodeIndex, code: string): void {

@@ -1,5 +1,7 @@
 import {
+  AMNESIA_KEY,
   AUDIT_ROOT,
+  amnesiaWrite,
   CairnError,
   type Clock,
   decodeCanonical,
@@ -35,6 +37,8 @@ export interface OwnFenceModules {
   readonly store: Pick<NodeStore, "meta" | "auditHead" | "audit" | "burnCounter" | "presignatures">;
   readonly signer: Signer;
   readonly clock: Clock;
+  /** Whether this node remembers what it did, or has asked enough peers since it lost its database. */
+  readonly remembers: () => boolean;
   /** This node may act from now on, or never again in this epoch. */
   readonly changed: (state: "admitted" | "rolled-back") => void;
 }
@@ -59,7 +63,7 @@ export class OwnFence {
 
   /**
    * Holds the epoch against the database's. A raised one says that the database was restored: presignatures in it may have been
-   * used since, so all of them end.
+   * used since, so all of them end, and what this node signed since is forgotten. So does one above 0 that finds an empty database.
    * @throws CairnError `rolled-back` where the file is older than the database
    */
   async restore(): Promise<void> {
@@ -82,8 +86,10 @@ export class OwnFence {
             ...(await store.presignatures({ state: "ready" })),
             ...(await store.presignatures({ state: "pending" })),
           ];
+    const restored = epoch > 0 && (before !== null || (await store.meta(AMNESIA_KEY)) === null);
     await loop.run((batch) => {
       batch.write({ write: "meta", key: EPOCH_KEY, value: encodeCanonical(epoch) });
+      if (restored) batch.write(amnesiaWrite(this.#modules.clock.now()));
       for (const { id } of doubtful) batch.write({ write: "presignature-state", id, state: "discarded" });
       if (before !== null) {
         batch.audit("epoch-raised", String(this.#options.me), {
@@ -164,9 +170,14 @@ export class OwnFence {
 
   #hear(from: NodeIndex): void {
     this.#heard.add(from);
+    this.review();
+  }
+
+  /** Admits this node where nothing stands in its way any more. */
+  review(): void {
     // So many others are needed for whatever this node would take part in; any two such groups share an honest peer.
     const needed = overlapQuorum(this.#options.book.manifest.members.length) - 1;
-    if (this.#state !== "asking" || this.#heard.size < needed) return;
+    if (this.#state !== "asking" || this.#heard.size < needed || !this.#modules.remembers()) return;
     this.#state = "admitted";
     this.#admission.resolve();
     this.#modules.changed("admitted");

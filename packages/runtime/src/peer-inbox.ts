@@ -21,6 +21,8 @@ import { nackCodeOf, sendNack } from "./send-nack.ts";
 import type { SessionDesk } from "./session-desk.ts";
 import type { SignDesk } from "./sign-desk.ts";
 import type { SpendDesk } from "./spend-desk.ts";
+import type { SyncAnswers } from "./sync-answers.ts";
+import type { SyncQuestions } from "./sync-questions.ts";
 
 export interface PeerInboxModules {
   readonly loop: Loop;
@@ -30,7 +32,9 @@ export interface PeerInboxModules {
   readonly backups: BackupDesk;
   readonly bans: BanDesk;
   readonly changes: ChangeDesk;
-  readonly catchUp: ChangeCatchUp;
+  readonly catchUp: Pick<ChangeCatchUp, "asksFor">;
+  readonly questions: SyncQuestions;
+  readonly answers: SyncAnswers;
   readonly spends: SpendDesk;
   readonly keys: KeygenDesk;
   readonly presignatures: PresignDesk;
@@ -81,7 +85,8 @@ export class PeerInbox {
   }
 
   async #dispatch(from: NodeIndex, message: PeerMessage): Promise<void> {
-    const { bans, catchUp, changes, checkpoints, fence, keys, presignatures, spends } = this.#modules;
+    const { answers, bans, changes, checkpoints, fence, keys, presignatures, questions, spends } =
+      this.#modules;
     const { kind, payload } = message;
     switch (kind) {
       case "intent":
@@ -129,9 +134,9 @@ export class PeerInbox {
       case "verified-backup":
         return this.#modules.backups.onWord(payload);
       case "sync-request":
-        return catchUp.onRequest(from, payload);
+        return answers.onRequest(from, payload);
       case "sync-answer":
-        return catchUp.onAnswer(from, payload);
+        return questions.onAnswer(from, payload);
       case "proposal":
       case "ack":
       case "nack":

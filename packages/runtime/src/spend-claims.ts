@@ -251,7 +251,8 @@ export class SpendClaims {
       outpoints: live.row.outpoints,
       amountSats: (live.row.amountSats + request.maxFeeSats) as Sats,
       destinations: request.outputs,
-      at: this.#clock.now(),
+      // Nobody reserved later than that: what a node hears of only afterwards does not count for longer.
+      at: Math.min(this.#clock.now(), live.row.expiry) as UnixMs,
     };
   }
 }

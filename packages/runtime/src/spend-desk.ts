@@ -32,13 +32,16 @@ import { EarlyEvents } from "./early-events.ts";
 import { FaultyIntents, type RecordViolation } from "./faulty-intents.ts";
 import { type LiveSpend, LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
+import type { Recollection } from "./recollection.ts";
 import { SpendBuilder } from "./spend-builder.ts";
 import { SpendClaims } from "./spend-claims.ts";
+import { SpendImport } from "./spend-import.ts";
 import { SpendInbox } from "./spend-inbox.ts";
 import { SpendIntake } from "./spend-intake.ts";
 import { SpendJudge } from "./spend-judge.ts";
 import type { SpendMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
+import { SpendShelf } from "./spend-shelf.ts";
 import { SpendSignatures } from "./spend-signatures.ts";
 import { SpendVoting } from "./spend-voting.ts";
 import { storedSpends } from "./stored-spends.ts";
@@ -71,6 +74,7 @@ export interface SpendDeskModules {
   readonly changed: (row: TransactionRow) => void;
   /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
   readonly admitted: () => Promise<void>;
+  readonly recollection: Pick<Recollection, "restoredAt" | "forgets">;
   /** The newest complete checkpoint of the audit logs, or null. */
   readonly checkpoint: () => SignedCheckpoint | null;
   readonly report: (cause: unknown) => void;
@@ -82,6 +86,10 @@ export class SpendDesk {
   readonly inbox: SpendInbox;
   /** Signed transactions. */
   readonly signatures: SpendSignatures;
+  /** What peers hand over of spends that this node missed. */
+  readonly sync: SpendImport;
+  /** What this node hands over. */
+  readonly shelf: SpendShelf;
   readonly #options: SpendOptions;
   readonly #modules: SpendDeskModules;
   readonly #live: LiveSpends;
@@ -105,9 +113,10 @@ export class SpendDesk {
     const live = new LiveSpends(modules);
     const claims = new SpendClaims({ ...modules, live });
     const approvals = new ApprovalBook(options, { ...modules, live });
-    const judge = new SpendJudge(options, { ...modules, live, claims, approvals });
+    const forgot = (row: TransactionRow) => this.#forgot(row);
+    const judge = new SpendJudge(options, { ...modules, live, claims, approvals, forgot });
     const faulty = new FaultyIntents(options.me, { ...modules, live, early });
-    const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty });
+    const voting = new SpendVoting(options, { ...modules, live, claims, approvals, judge, faulty, forgot });
     const intake = new SpendIntake(options, { ...modules, live, claims, early, approvals, voting });
     this.#live = live;
     this.#claims = claims;
@@ -127,6 +136,17 @@ export class SpendDesk {
       voting,
       signatures: this.signatures,
     });
+    this.sync = new SpendImport(options, {
+      ...modules,
+      live,
+      claims,
+      early,
+      intake,
+      voting,
+      signatures: this.signatures,
+      settle: (batch, hash) => this.settle(batch, hash),
+    });
+    this.shelf = new SpendShelf({ ...modules, live });
   }
 
   /** Takes up what the store holds, before messages are let in. {@link resume} goes on with it. */
@@ -305,6 +325,14 @@ export class SpendDesk {
     }
     this.#live.remove(batch, hash);
     batch.afterwards(() => this.#voting.unblock());
+  }
+
+  /** Whether this node may have acted in a lineage before it lost its database: then it never does again. */
+  async #forgot({ lineage }: TransactionRow): Promise<boolean> {
+    const { recollection, store } = this.#modules;
+    if (recollection.restoredAt === null) return false;
+    const rows = await store.transactionsOfLineage(lineage);
+    return recollection.forgets(rows.map(({ expiry }) => expiry));
   }
 
   async #submit(

@@ -180,7 +180,7 @@ export class SpendIntake {
 }
 
 /** Which transaction anchors which checkpoint. */
-function keepAnchor(
+export function keepAnchor(
   batch: Batch,
   { checkpoint }: SignedCheckpoint,
   { intent, txid, createdAt }: TransactionRow,
@@ -190,7 +190,8 @@ function keepAnchor(
   batch.write({ write: "anchor", row });
 }
 
-function rowOf(
+/** The row of an intent that is new at this node. @param receiver the node that it came from */
+export function rowOf(
   intent: Intent,
   hash: IntentHash,
   lineage: LineageId,

@@ -7,10 +7,11 @@ import {
   type LineageId,
   type RequestHash,
   type SpendRequest,
+  type TransactionRow,
 } from "@cairn/core";
 import { evaluate, type PolicyVerdict, policyWindow } from "@cairn/policy";
 import type { ApprovalBook } from "./approval-book.ts";
-import type { LiveSpends } from "./live-spends.ts";
+import type { LiveSpend, LiveSpends } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
 import { isOutlived } from "./outlived-intent.ts";
 import { checkSpend, type SpendCheck } from "./spend-check.ts";
@@ -28,6 +29,8 @@ export interface SpendJudgeModules {
   /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
   readonly admitted: () => Promise<void>;
   readonly approvals: ApprovalBook;
+  /** Whether this node may have acted in the spend's lineage before it lost its database. */
+  readonly forgot: (row: TransactionRow) => Promise<boolean>;
 }
 
 /** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
@@ -131,9 +134,11 @@ export class SpendJudge {
         reason: check.code,
       });
     }
+    const forgot = await this.#modules.forgot(known.row);
     return loop.run((batch) => {
       this.#notGivenUp(hash);
       live.set(batch, hash, { checked: check.checked });
+      if (forgot) throw abstains(hash);
       const verdict = this.verdict(hash, check);
       switch (verdict.kind) {
         case "approve":
@@ -155,7 +160,7 @@ export class SpendJudge {
     });
   }
 
-  #notGivenUp(hash: IntentHash) {
+  #notGivenUp(hash: IntentHash): LiveSpend {
     const live = this.#modules.live.of(hash);
     if (live.voiding) throw new CairnError("wrong-state", "this node gave the spend up", { intent: hash });
     return live;
@@ -169,4 +174,12 @@ export class SpendJudge {
       blocking: blocking.map((intent) => ({ intent, certified: claims.isFirm(intent) })),
     };
   }
+}
+
+function abstains(intent: IntentHash): CairnError {
+  return new CairnError(
+    "wrong-state",
+    "this node lost its database and may have acted on the request before: the others sign it",
+    { intent, reason: "amnesia" },
+  );
 }

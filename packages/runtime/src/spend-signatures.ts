@@ -6,9 +6,11 @@ import {
   encodeCanonical,
   fromHex,
   type IntentHash,
+  intentHashSchema,
   isCairnError,
   type NodeIndex,
   type NodeStore,
+  nodeIndexSchema,
   toHex,
 } from "@cairn/core";
 import { z } from "zod";
@@ -34,12 +36,13 @@ export interface SpendSignaturesModules {
 }
 
 /** Payload of a `final` message: a transaction's signatures, which every receiver verifies for itself. */
-const finalSchema = z.strictObject({
+export const finalSchema = z.strictObject({
   version: z.literal(1),
-  intentHash: z.string().regex(/^[0-9a-f]{64}$/),
-  signers: z.array(z.number().int().min(1).max(255)).max(255),
+  intentHash: intentHashSchema,
+  signers: z.array(nodeIndexSchema).max(255),
   signatures: z.array(z.instanceof(Uint8Array)).min(1).max(1024),
 });
+export type FinalMessage = z.output<typeof finalSchema>;
 
 /** Signed transactions: from a session of this node, by a peer's word, or met on the chain. */
 export class SpendSignatures {
@@ -117,8 +120,8 @@ export class SpendSignatures {
   async onFinal(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const { live, loop, judge, store } = this.#modules;
     const final = decodeCanonical(finalSchema, payload);
-    const hash = final.intentHash as IntentHash;
-    const signers = final.signers as NodeIndex[];
+    const hash = final.intentHash;
+    const { signers } = final;
     const known = live.get(hash);
     if (known === undefined && (await store.transaction({ intent: hash })) === null) {
       throw new CairnError("busy", "this node has not seen the intent yet; send it again", { intent: hash });

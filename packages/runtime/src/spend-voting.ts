@@ -10,6 +10,7 @@ import {
   signVoid,
   signVote,
   step,
+  type Verdict,
   type VotingContext,
   type VotingEffect,
   type VotingEvent,
@@ -49,6 +50,8 @@ export interface SpendVotingModules {
   readonly judge: SpendJudge;
   /** Resolves once this node may vote and sign. @throws CairnError `rolled-back` */
   readonly admitted: () => Promise<void>;
+  /** Whether this node may have acted in the spend's lineage before it lost its database. */
+  readonly forgot: (row: TransactionRow) => Promise<boolean>;
   readonly faulty: FaultyIntents;
   /** A certificate is durable: signing may begin. */
   readonly certified: (hash: IntentHash) => void;
@@ -211,6 +214,8 @@ export class SpendVoting {
     const { live, loop, judge, faulty } = this.#modules;
     await this.#modules.admitted();
     const check = await judge.check(hash);
+    const { row } = live.get(hash) ?? {};
+    const forgot = row !== undefined && (await this.#modules.forgot(row));
     await loop.run((batch) => {
       const current = live.get(hash);
       if (current === undefined) return;
@@ -219,7 +224,10 @@ export class SpendVoting {
         live.update(batch, hash, { feeSats: check.checked.feeSats });
       }
       if (check.kind === "fault") faulty.add(batch, hash, current.intent);
-      this.step(batch, hash, { kind: "verdict", round, verdict: judge.verdict(hash, check) });
+      const verdict: Verdict = forgot
+        ? { kind: "defer", code: "amnesia", blocking: [] }
+        : judge.verdict(hash, check);
+      this.step(batch, hash, { kind: "verdict", round, verdict });
     });
   }
 
@@ -330,6 +338,9 @@ export class SpendVoting {
     const { me, book } = this.#options;
     const { manifest } = book;
     await this.#modules.admitted();
+    const { row } = live.get(hash) ?? {};
+    // It may have released a partial that nothing here tells of.
+    if (row === undefined || (await this.#modules.forgot(row))) return;
     // The grant's id follows from the intent alone, so what an earlier process did counts even before the PSBT is read again.
     const sessions = await store.sessions({ subject: grantIdOf(hash) });
     const part = {

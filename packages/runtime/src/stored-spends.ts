@@ -57,8 +57,17 @@ export async function storedSpends(
   return found;
 }
 
+/** One spend of the store, as `row` has it now. */
+export async function readStoredSpend(
+  store: Pick<NodeStore, "votes" | "votingRounds" | "voids" | "violations">,
+  row: TransactionRow,
+  contextOf: (intent: Intent) => VotingContext,
+): Promise<StoredSpend> {
+  return readSpend(store, row, await store.violations({ limit: MAX_ROWS }), contextOf);
+}
+
 async function readSpend(
-  store: NodeStore,
+  store: Pick<NodeStore, "votes" | "votingRounds" | "voids">,
   row: TransactionRow,
   violations: readonly ViolationRow[],
   contextOf: (intent: Intent) => VotingContext,

@@ -89,7 +89,8 @@ export class FenceBench {
         audited.push(write.row.kind);
         disk.entries.push(write.row.hash);
       }
-      if (write.write === "meta") disk.epoch = decodeCanonical(z.number(), write.value);
+      if (write.write === "meta" && write.key === "fence-epoch")
+        disk.epoch = decodeCanonical(z.number(), write.value);
       if (write.write === "node-status") disk.statuses.set(write.row.node, write.row);
       if (write.write === "presignature-state") disk.ready = disk.ready.filter((id) => id !== write.id);
     };
@@ -122,7 +123,8 @@ export class FenceBench {
       return hash === undefined ? null : ({ seq, hash } as AuditRow);
     };
     const store = {
-      meta: async () => (disk.epoch === null ? null : encodeCanonical(disk.epoch)),
+      meta: async (key: string) =>
+        key !== "fence-epoch" || disk.epoch === null ? null : encodeCanonical(disk.epoch),
       auditHead: async () => row(disk.entries.length - 1),
       audit: async ({ from }: { readonly from: number }) => [row(from)].filter((found) => found !== null),
       burnCounter: async () => disk.burns,
@@ -133,7 +135,14 @@ export class FenceBench {
     const { clock, manifest } = this;
     const own = new OwnFence(
       { me, book: { manifest }, epoch },
-      { loop, store, signer: namedSigner(`node ${index}`), clock, changed: (state) => events.push(state) },
+      {
+        loop,
+        store,
+        signer: namedSigner(`node ${index}`),
+        clock,
+        remembers: () => true,
+        changed: (state) => events.push(state),
+      },
     );
     const desk = new FenceDesk(
       { me, book: { manifest }, fenceMs: 60_000 },

@@ -134,6 +134,7 @@ function spendOf({ intent, lineage, coins, sats, to }: Wish): LiveSpend {
       lineage: lineageOf(lineage),
       wallet: hash("wallet") as WalletId,
       outpoints: coins.map(coin),
+      expiry: Number.MAX_SAFE_INTEGER,
       amountSats: BigInt(sats) as Sats,
       certificate: null,
       signedTx: null,

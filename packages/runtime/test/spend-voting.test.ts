@@ -69,6 +69,7 @@ async function bench() {
       store: { sessions: async () => [] },
       judge: { check: () => new Promise(() => {}) },
       faulty: {},
+      forgot: async () => false,
       certified: () => {},
       signing: () => true,
       violation: () => {},

@@ -24,7 +24,15 @@ import {
   type UnixMs,
 } from "@cairn/core";
 import { ManualClock, namedSigner, openPolicy, testManifest } from "@cairn/core/test-support";
-import { ChangeCatchUp, ChangeDesk, type ChangeProgress, Loop, ManifestBook } from "@cairn/runtime";
+import {
+  ChangeCatchUp,
+  ChangeDesk,
+  type ChangeProgress,
+  Loop,
+  ManifestBook,
+  SyncAnswers,
+  SyncQuestions,
+} from "@cairn/runtime";
 import { AuditLog, MemoryDisk, openMemoryStore } from "@cairn/storage";
 
 export const MINUTE = 60_000;
@@ -46,6 +54,8 @@ export interface ChangeNode {
   readonly desk: ChangeDesk;
   readonly book: ManifestBook;
   readonly catchUp: ChangeCatchUp;
+  readonly questions: SyncQuestions;
+  readonly answers: SyncAnswers;
   readonly loop: Loop;
   /** What its desk told, in order: state and proposal. */
   readonly told: { readonly state: string; readonly progress: ChangeProgress }[];
@@ -145,8 +155,22 @@ export class ChangeCluster {
     );
     await desk.restore();
     const random = { bytes: (length: number) => new Uint8Array(randomBytes(length)) };
-    const catchUp = new ChangeCatchUp({ courier, clock, random, book, changes: desk });
-    const node = { index, clock, store, desk, book, catchUp, loop, told, lifted };
+    const questions = new SyncQuestions({ courier, clock, random, book });
+    for (const member of this.manifest.members) questions.peer(member.index, true);
+    const catchUp = new ChangeCatchUp({ questions, clock, book, changes: desk, report });
+    // Of the topics, changes alone are asked for here.
+    const unasked = {} as never;
+    const answers = new SyncAnswers({
+      courier,
+      clock,
+      book,
+      changes: desk,
+      keys: unasked,
+      bans: unasked,
+      spends: unasked,
+      report,
+    });
+    const node = { index, clock, store, desk, book, catchUp, questions, answers, loop, told, lifted };
     this.nodes.set(index, node);
     desk.resume();
     clock.advance(0);
@@ -175,7 +199,7 @@ export class ChangeCluster {
       if (id === null) this.waiting = this.waiting.filter((each) => each !== entry);
       return;
     }
-    const { desk, catchUp } = this.node(to);
+    const { desk, catchUp, questions, answers } = this.node(to);
     if (!keep) this.waiting = this.waiting.filter((each) => each !== entry);
     try {
       switch (message.kind) {
@@ -189,10 +213,10 @@ export class ChangeCluster {
           await desk.onCommit(from, message.payload);
           break;
         case "sync-request":
-          await catchUp.onRequest(from, message.payload);
+          answers.onRequest(from, message.payload);
           break;
         case "sync-answer":
-          await catchUp.onAnswer(from, message.payload);
+          questions.onAnswer(from, message.payload);
           break;
         default:
           throw new Error(`unexpected ${message.kind}`);

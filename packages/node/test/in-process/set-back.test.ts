@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
-import { type IntentHash, isCairnError, type NodeIndex, type Sats, type WalletRecord } from "@cairn/core";
+import {
+  type IntentHash,
+  isCairnError,
+  MAX_REQUEST_LIFETIME_MS,
+  type NodeIndex,
+  type Sats,
+  type UnixMs,
+  type WalletRecord,
+} from "@cairn/core";
 import { InProcessCluster } from "./cluster.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
@@ -17,15 +25,18 @@ before(async () => {
 after(() => cluster.close());
 
 /** Pays through node 1; resolves once all `signers` know it as signed. */
-async function pay(nodes: readonly number[]): Promise<IntentHash> {
+async function pay(nodes: readonly number[], lifeMs = 120_000): Promise<IntentHash> {
   const [booked] = cluster.node(1).runtime.wallets.all();
   assert.ok(booked);
   const { address } = deriveKey(booked.descriptor, [0, funded]);
   funded += 1;
   cluster.chain.fund(decodeAddress(address, "regtest").script, 500_000n);
   cluster.chain.mine(1);
+  const createdAt = Date.now();
   const { body, signature } = cluster.spendRequest(record, {
     outputs: [{ address: recipient, amountSats: 100_000n as Sats }],
+    createdAt: createdAt as UnixMs,
+    expiry: (createdAt + lifeMs) as UnixMs,
   });
   const { intent } = await cluster.node(1).runtime.submit(body, signature);
   const signed = async (index: number) =>
@@ -96,8 +107,14 @@ test("a node whose every file is of an earlier day is refused and abstains; the 
     30_000,
     () => "the restored node is not let in",
   );
+  await cluster.until(
+    () => !cluster.node(5).runtime.sync.status().abstains,
+    30_000,
+    () => "the restored node has not asked its peers what it forgot",
+  );
   await cluster.node(4).stop();
-  await pay([1, 2, 3, 5]);
+  // One that expires later than anything which the node may have signed and forgotten.
+  await pay([1, 2, 3, 5], MAX_REQUEST_LIFETIME_MS);
   await cluster.startNode(4 as NodeIndex);
 });
 
