@@ -395,7 +395,7 @@ export class KeygenDesk {
     this.#keys.add(batch, {
       row,
       request,
-      state: { phase: "failed", keyId, code: SHARE_MISSING, blamed: [] },
+      state: { phase: "failed", keyId, approvals: [], during: "recording", code: SHARE_MISSING, blamed: [] },
     });
   }
 
