@@ -298,14 +298,15 @@ function apiPage(): string {
     const blocks = [
       `### \`${route.method} ${route.path}\``,
       `${route.summary}. Operation \`${name}\`; role: ${route.role ?? "none, open to all"}; answers ${route.status}${
-        route.idempotent ? "; takes `Idempotency-Key`" : ""
-      }.`,
+        route.waiting === undefined ? "" : ", or 202 while what is asked for is not there yet"
+      }${route.idempotent ? "; takes `Idempotency-Key`" : ""}.`,
     ];
     if (route.query !== undefined) blocks.push(fieldsTable("Query", route.query));
     if (route.body !== undefined) blocks.push(fieldsTable("Body", route.body));
     const codes = [...refusalsOf(route).values()].flat();
     blocks.push(`Refuses with ${codes.map((code) => `\`${code}\``).join(", ")}.`);
     blocks.push(fieldsTable("Answer", route.response));
+    if (route.waiting !== undefined) blocks.push(fieldsTable("Answer with status 202", route.waiting));
     return blocks.join("\n\n");
   });
   return `# REST API of a node

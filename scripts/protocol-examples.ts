@@ -7,6 +7,7 @@ import {
   deriveKey,
   encodePsbt,
   encodeUnsignedTransaction,
+  signingInputs,
 } from "@cairn/bitcoin";
 import {
   type Accusation,
@@ -19,10 +20,13 @@ import {
   type Grant,
   type Intent,
   intentHash,
+  type KeygenGrant,
   offenceOf,
+  type SigningGrant,
   signAccusation,
   signBroadcast,
   signGrant,
+  signKeygenApproval,
   signPartial,
   signPublicDataAcceptance,
   signVote,
@@ -305,6 +309,22 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     { version: 1, cluster, keyId, node: index(1), approve: true, reason: null, auxExecution: null },
     node(1),
   );
+  add(
+    "keygen-grant",
+    null,
+    {
+      version: 1,
+      type: "keygen",
+      request: signBody("cairn/keygen-request/v1", keygen, key("operator 1")),
+      approvals: nodes.map((member) =>
+        signKeygenApproval(
+          { version: 1, cluster, keyId, node: member, approve: true, reason: null, auxExecution: null },
+          key(`node ${member}`),
+        ),
+      ),
+    } satisfies KeygenGrant,
+    null,
+  );
   const publicPackage = new TextEncoder().encode("an example instead of a public package");
   const packageHash = publicPackageHash(publicPackage);
   add("public-package", "cairn/public-package/v1", publicPackage, null);
@@ -540,12 +560,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     intent,
     manifest: genesis,
     wallet: record,
-    inputs: checked.inputs.map(({ sighash, path, outpoint, amountSats }) => ({
-      sighash: toHex(sighash.digest) as HashHex,
-      path: [path[0], path[1]],
-      outpoint,
-      amountSats,
-    })),
+    inputs: signingInputs(checked),
   });
   add("grant-id", "cairn/grant/v1", hash, null);
   add("grant-nonce", "cairn/grant-nonce/v1", hash, null);
@@ -554,6 +569,25 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     "authorised-grant",
     null,
     { grant, proof: { certificate, engines: [signGrant(grant, key("policy engine"))] } },
+    null,
+  );
+  add(
+    "signing-grant",
+    null,
+    {
+      version: 1,
+      type: "signing",
+      grant,
+      proof: { certificate, engines: [] },
+      intent,
+      wallet: {
+        record,
+        signatures: nodes.map((member) => ({
+          node: member,
+          signature: key(`node ${member}`).sign("cairn/wallet-record/v1", record),
+        })),
+      },
+    } satisfies SigningGrant,
     null,
   );
 

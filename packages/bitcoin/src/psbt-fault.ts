@@ -7,7 +7,7 @@ import {
 } from "@cairn/core";
 import { bitcoinErrorReason } from "./bitcoin-error.ts";
 import { checkPsbt } from "./check-psbt.ts";
-import { parseDescriptor } from "./descriptor.ts";
+import { timelessRules } from "./check-psbt-timeless.ts";
 
 /** Protocol versions whose rules {@link psbtFault} applies. */
 export const psbtRuleVersions: readonly number[] = [1];
@@ -19,18 +19,12 @@ export const psbtRuleVersions: readonly number[] = [1];
  */
 export function psbtFault(
   psbt: Uint8Array,
-  { descriptor, network }: Pick<WalletRecord, "descriptor" | "network">,
+  wallet: Pick<WalletRecord, "descriptor" | "network">,
   request: Pick<SpendRequest, "network" | "wallet" | "outputs" | "maxFeeSats">,
   anchor: Checkpoint | null,
 ): ErrorCode | null {
   try {
-    checkPsbt(psbt, {
-      descriptor: parseDescriptor(descriptor, network),
-      request,
-      anchor,
-      tipHeight: 499_999_999,
-      nextChangeIndex: 0x7fffffff,
-    });
+    checkPsbt(psbt, timelessRules(wallet, request, anchor));
     return null;
   } catch (error) {
     if (!isCairnError(error) || bitcoinErrorReason(error) === undefined) throw error;

@@ -11,6 +11,7 @@ import { addDkgCommands } from "./commands/dkg-commands.ts";
 import { addEventsCommand } from "./commands/events-command.ts";
 import { addEvidenceCommands } from "./commands/evidence-commands.ts";
 import { examples } from "./commands/examples.ts";
+import { addGrantCommands } from "./commands/grant-commands.ts";
 import { addInitCommands } from "./commands/init-commands.ts";
 import { addKeyCommands } from "./commands/key-commands.ts";
 import { addNodeCommands } from "./commands/node-commands.ts";
@@ -91,6 +92,7 @@ export function createProgram(modules: CliModules): Command {
   addProposalCommands(program, context);
   addAuditCommands(program, context);
   addEvidenceCommands(program, context);
+  addGrantCommands(program, context);
   addEventsCommand(program, context);
   addNodeCommands(program, context);
   addBackupCommands(program, context);

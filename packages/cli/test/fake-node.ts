@@ -127,8 +127,11 @@ export class FakeNode {
       const answer = this.answers[name];
       if (answer === undefined) throw new CairnError("not-found", `the test gave no answer for ${name}`);
       const document = await answer(call);
-      route.response.parse(document);
-      response.writeHead(route.status, { "content-type": "application/json" }).end(JSON.stringify(document));
+      const waits = route.waiting?.safeParse(document).success === true;
+      if (!waits) route.response.parse(document);
+      response
+        .writeHead(waits ? 202 : route.status, { "content-type": "application/json" })
+        .end(JSON.stringify(document));
     } catch (error) {
       const failure =
         error instanceof CairnError ? error : new CairnError("internal", `the fake node failed: ${error}`);

@@ -30,7 +30,9 @@ export type CallInput<Name extends RouteName> = PartOf<Contract[Name], "params">
   (Contract[Name] extends { readonly idempotent: true } ? { readonly idempotencyKey?: string } : object);
 
 /** What a call of `Name` answers. */
-export type CallOutput<Name extends RouteName> = z.output<Contract[Name]["response"]>;
+export type CallOutput<Name extends RouteName> =
+  | z.output<Contract[Name]["response"]>
+  | (Contract[Name] extends { readonly waiting: infer S extends z.ZodType } ? z.output<S> : never);
 
 /** Longest answer that is read: a page of transactions with full details stays far below. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
@@ -81,7 +83,8 @@ export class CairnClient {
     const response = await this.#reach(path, init);
     const text = await readText(response);
     if (!response.ok) throw problemError(response.status, text);
-    const parsed = route.response.safeParse(parseJson(text));
+    const shape = response.status === 202 ? (route.waiting ?? route.response) : route.response;
+    const parsed = shape.safeParse(parseJson(text));
     if (!parsed.success) {
       throw new CairnError(
         "peer-disagrees",

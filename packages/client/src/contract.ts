@@ -1,5 +1,6 @@
 import { type ErrorCode, signatureHexSchema } from "@cairn/core";
 import { z } from "zod";
+import { grantRoutes } from "./grant-routes.ts";
 import {
   bareSpendSchema,
   hex32Schema,
@@ -26,6 +27,8 @@ export interface Route {
   /** Body of the answer when it succeeds. */
   readonly response: z.ZodType;
   readonly status: 200 | 201 | 202;
+  /** Body of the answer while what is asked for is not there yet: it comes with status 202. */
+  readonly waiting?: z.ZodType;
   /** Takes an `Idempotency-Key` header. */
   readonly idempotent?: true;
   /** Why this endpoint refuses, beside what holds for all: shape, token, role, rate, size, and a path that names nothing. */
@@ -147,6 +150,7 @@ export const contract = {
       "storage-full",
     ],
   },
+  ...grantRoutes,
   listWallets: {
     method: "GET",
     path: "/api/v1/wallets",

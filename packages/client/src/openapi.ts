@@ -117,6 +117,15 @@ function operation(name: string, route: Route): Json {
         headers,
         content: { "application/json": { schema: jsonSchema(route.response) } },
       },
+      ...(route.waiting === undefined
+        ? {}
+        : {
+            202: {
+              description: "Not there yet: ask again",
+              headers,
+              content: { "application/json": { schema: jsonSchema(route.waiting) } },
+            },
+          }),
       ...refusals(route),
     },
   };

@@ -41,6 +41,27 @@ test("the next endpoint is tried when one does not answer, and none is named whe
   );
 });
 
+test("an answer with status 202 is what the endpoint says while it waits, and no other status carries that", async () => {
+  const wait = {
+    status: "waiting",
+    keyId: "7".repeat(64),
+    approved: [1, 2],
+    needed: 5,
+    expiry: "2026-01-02T03:04:05.000Z",
+    again: `/grant/keygen/${"7".repeat(64)}`,
+  };
+  for (const statusCode of [202, 200]) {
+    const endpoint = await serve((_, response) => {
+      response.statusCode = statusCode;
+      response.end(JSON.stringify(wait));
+    });
+    const client = new CairnClient({ endpoints: [endpoint], token: null });
+    const call = client.call("getKeygenGrant", { params: { keyId: wait.keyId } });
+    if (statusCode === 202) assert.deepEqual(await call, wait);
+    else await assert.rejects(call, (error) => isCairnError(error, "peer-disagrees"));
+  }
+});
+
 test("a problem answer becomes its typed error", async () => {
   const endpoint = await serve((_, response) => {
     response.statusCode = 422;

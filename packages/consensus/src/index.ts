@@ -6,6 +6,7 @@ export * from "./deferral.ts";
 export * from "./ecdsa-partial.ts";
 export * from "./evidence.ts";
 export * from "./grant.ts";
+export * from "./grant-document.ts";
 export * from "./intent.ts";
 export * from "./judge-evidence.ts";
 export * from "./keygen-approvals.ts";

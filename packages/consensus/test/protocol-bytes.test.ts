@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { banLiftSchema, manifestHash, manifestSchema } from "@cairn/core";
+import { banLiftSchema, isCairnError, manifestHash, manifestSchema } from "@cairn/core";
 import { decodeExample, readProtocolExamples } from "@cairn/core/test-support";
 import { z } from "zod";
 import {
@@ -12,16 +12,21 @@ import {
   checkIntentForm,
   deferralSchema,
   evidenceSchema,
+  grantDocumentSchema,
   grantIdOf,
   grantNonceOf,
   grantSchema,
   intentHash,
   intentSchema,
   judgeEvidence,
+  keygenGrantSchema,
   offenceOf,
   partialSignatureSchema,
   publicDataAcceptanceSchema,
+  signingGrantSchema,
   verifyCertificate,
+  verifyKeygenGrant,
+  verifySigningGrant,
   voidSchema,
   voteSchema,
 } from "../src/index.ts";
@@ -40,6 +45,8 @@ const schemas: Record<string, z.ZodType> = {
   certificate: certificateSchema,
   grant: grantSchema,
   "authorised-grant": authorisedGrantSchema,
+  "signing-grant": grantDocumentSchema,
+  "keygen-grant": grantDocumentSchema,
   broadcast: broadcastSchema,
   "presign-acceptance": publicDataAcceptanceSchema,
   partial: partialSignatureSchema,
@@ -71,6 +78,25 @@ test("the example intent is of its manifest, and grant id and nonce follow from 
   const grant = decoded("grant", grantSchema);
   assert.equal(grant.grantId, grantIdOf(hash));
   assert.equal(grant.nonce, grantNonceOf(hash));
+});
+
+test("the example grants hold for whoever has the example manifest, and no longer than they say", async () => {
+  const signing = decoded("signing-grant", signingGrantSchema);
+  const { grant } = signing;
+  const read = async () => grant.inputs;
+  const judge = { ...rules, read, now: grant.notBefore };
+  await verifySigningGrant(signing, judge);
+  assert.deepEqual(grant, decoded("grant", grantSchema));
+  await assert.rejects(verifySigningGrant(signing, { ...judge, now: grant.expiry }), (error) =>
+    isCairnError(error, "grant-expired"),
+  );
+  const keygen = decoded("keygen-grant", keygenGrantSchema);
+  const { createdAt, expiry } = keygen.request.body;
+  verifyKeygenGrant(keygen, { ...rules, now: createdAt });
+  assert.throws(
+    () => verifyKeygenGrant(keygen, { ...rules, now: expiry }),
+    (error) => isCairnError(error, "grant-expired"),
+  );
 });
 
 test("the example certificate verifies offline and holds the example vote's signature", () => {

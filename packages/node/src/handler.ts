@@ -17,6 +17,9 @@ export type HandlerInput<Name extends RouteName> = PartOf<Contract[Name], "param
 /** Answers one endpoint; what it returns is validated by the contract before it leaves. @throws CairnError */
 export type Handler<Name extends RouteName> = (
   input: HandlerInput<Name>,
-) => Promise<z.input<Contract[Name]["response"]>>;
+) => Promise<
+  | z.input<Contract[Name]["response"]>
+  | (Contract[Name] extends { readonly waiting: infer S extends z.ZodType } ? z.input<S> : never)
+>;
 
 export type Handlers = { readonly [Name in RouteName]: Handler<Name> };

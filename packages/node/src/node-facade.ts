@@ -18,7 +18,14 @@ import type {
   WalletId,
 } from "@cairn/core";
 import type { PolicyVerdict } from "@cairn/policy";
-import type { ApprovalStanding, BackupDesk, ChangeDesk, KeyProgress, ManifestBook } from "@cairn/runtime";
+import type {
+  ApprovalStanding,
+  BackupDesk,
+  ChangeDesk,
+  GrantDesk,
+  KeyProgress,
+  ManifestBook,
+} from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
 export interface NodeFacade {
@@ -57,7 +64,8 @@ export interface NodeFacade {
   };
   readonly backups: Pick<BackupDesk, "take" | "words" | "unbacked" | "overridden">;
   readonly bans: { bans(): readonly BanRow[] };
-  readonly manifests: Pick<ManifestBook, "chain">;
+  readonly manifests: Pick<ManifestBook, "chain" | "under">;
+  readonly grants: Pick<GrantDesk, "spendOf" | "signing" | "keygen" | "check">;
   readonly changes: Pick<ChangeDesk, "list" | "get" | "propose" | "sign" | "refuse">;
   readonly chain: { readonly tipHeight: number | null };
 }

@@ -25,12 +25,14 @@ import { defaultEventStreamsOptions, EventStreams, type EventStreamsOptions } fr
 import type { Handlers } from "./handler.ts";
 import { IdempotencyDesk, type Prepare } from "./idempotency-desk.ts";
 import type { NodeMetrics } from "./metrics.ts";
+import { Patience } from "./patience.ts";
 import { problemOf } from "./problem-of.ts";
 import { readJson } from "./read-json.ts";
 import { auditHandlers } from "./routes/audit-handlers.ts";
 import { backupHandlers } from "./routes/backup-handlers.ts";
 import { banHandlers } from "./routes/ban-handlers.ts";
 import { clusterHandlers } from "./routes/cluster-handlers.ts";
+import { grantHandlers } from "./routes/grant-handlers.ts";
 import { keyHandlers } from "./routes/key-handlers.ts";
 import { policyHandlers } from "./routes/policy-handlers.ts";
 import { presignatureHandlers } from "./routes/presignature-handlers.ts";
@@ -183,7 +185,11 @@ export async function startRestServer(
     },
   );
 
-  const handlers = { ...handlersOf(modules.api), ...tokenHandlers(modules.api, api.tokens, tokens) };
+  const patience = new Patience({ events: modules.api.events, clock: modules.clock });
+  const handlers = {
+    ...handlersOf(modules.api, patience),
+    ...tokenHandlers(modules.api, api.tokens, tokens),
+  };
   addContractRoutes(app, handlers, idempotency, log);
   addObserverRoutes(app, { streams, metrics, version: modules.api.version });
   let closing = false;
@@ -194,6 +200,7 @@ export async function startRestServer(
   app.addHook("preClose", async () => {
     closing = true;
     streams.close();
+    patience.close();
     idempotency.close();
   });
 
@@ -206,10 +213,14 @@ export async function startRestServer(
   };
 }
 
-function handlersOf(api: ApiModules): Omit<Handlers, keyof ReturnType<typeof tokenHandlers>> {
+function handlersOf(
+  api: ApiModules,
+  patience: Patience,
+): Omit<Handlers, keyof ReturnType<typeof tokenHandlers>> {
   return {
     ...clusterHandlers(api),
     ...transactionHandlers(api),
+    ...grantHandlers(api, patience),
     ...walletHandlers(api),
     ...keyHandlers(api),
     ...presignatureHandlers(api),
@@ -352,7 +363,7 @@ function addContractRoutes(app: FastifyInstance, handlers: Handlers, desk: Idemp
         };
         const execute = async (prepare: Prepare) => {
           const answer = await handler({ ...parts, prepare });
-          return { status: route.status, body: serialise(route, answer, log) };
+          return serialise(route, answer, log);
         };
         const key = request.headers["idempotency-key"];
         const { status, body, replayed } =
@@ -390,9 +401,15 @@ function validate(schema: z.ZodType | undefined, value: unknown, part: string): 
 }
 
 /** What the contract promises, and nothing beside it. */
-function serialise(route: Route, answer: unknown, log: Log): string {
+function serialise(
+  route: Route,
+  answer: unknown,
+  log: Log,
+): { readonly status: number; readonly body: string } {
   const parsed = route.response.safeParse(answer);
-  if (parsed.success) return JSON.stringify(parsed.data);
+  if (parsed.success) return { status: route.status, body: JSON.stringify(parsed.data) };
+  const waiting = route.waiting?.safeParse(answer);
+  if (waiting?.success) return { status: 202, body: JSON.stringify(waiting.data) };
   const issue = parsed.error.issues[0];
   log.error("an answer breaks the contract", {
     path: route.path,

@@ -8,7 +8,7 @@ import {
   scanWallet,
   unsignedTransactionId,
 } from "@cairn/bitcoin";
-import { type Intent, intentHash } from "@cairn/consensus";
+import { formCertificate, type Intent, intentHash, signKeygenApproval, signVote } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
@@ -45,6 +45,7 @@ import { evaluate, PaidWindow } from "@cairn/policy";
 import {
   BackupDesk,
   ChangeDesk,
+  GrantDesk,
   type KeyProgress,
   Loop,
   ManifestBook,
@@ -94,6 +95,7 @@ export class FakeNode implements NodeFacade {
   readonly chain = { tipHeight: 101 };
   readonly manifests: ManifestBook;
   readonly changes: NodeFacade["changes"];
+  readonly grants: GrantDesk;
 
   /** Its book and desk of changes are real, but nothing leaves them. */
   static async open(
@@ -186,6 +188,12 @@ export class FakeNode implements NodeFacade {
       signature: identity.sign("cairn/wallet-record/v1", record),
     }));
     this.wallet = { signed: { record, signatures } };
+    this.grants = new GrantDesk({
+      ...modules,
+      book,
+      wallets: { get: (wallet) => this.wallets.select(wallet) },
+      keys: { list: () => this.#keys },
+    });
   }
 
   /** Pays `sats` to the wallet's first address, confirmed. */
@@ -298,6 +306,7 @@ export class FakeNode implements NodeFacade {
       throw new CairnError("signature-invalid", "the operator's signature does not verify");
     }
     const keyId = keygenRequestHash(body);
+    if (this.#keys.some(({ row }) => row.keyId === keyId)) return keyId;
     const now = this.#clock.now();
     const row: KeyProgress["row"] = {
       keyId,
@@ -321,6 +330,72 @@ export class FakeNode implements NodeFacade {
       approvals: [],
     });
     return keyId;
+  }
+
+  /** All nodes approve a key. */
+  approveKey(keyId: KeyId): void {
+    const { manifest, identities } = this.#cluster;
+    const approvals = identities.map((identity, at) =>
+      signKeygenApproval(
+        {
+          version: 1,
+          cluster: manifest.cluster,
+          keyId,
+          node: nodeIndexSchema.parse(at + 1),
+          approve: true,
+          reason: null,
+          auxExecution: null,
+        },
+        identity,
+      ),
+    );
+    this.#changeKey(keyId, (key) => ({ ...key, approvals, standing: "committed", stage: "keygen" }));
+    this.emit({ ...eventOf(1), type: "key", subject: keyId, state: "generating" });
+  }
+
+  /** A key is in use, or was given up. */
+  endKey(keyId: KeyId, change: Pick<KeyProgress["row"], "status" | "reason">): void {
+    const standing = change.status === "active" ? "in-force" : "failed";
+    this.#changeKey(keyId, (key) => ({ ...key, row: { ...key.row, ...change }, standing }));
+  }
+
+  #changeKey(keyId: KeyId, change: (key: KeyProgress) => KeyProgress): void {
+    const at = this.#keys.findIndex(({ row }) => row.keyId === keyId);
+    const found = this.#keys[at];
+    if (found === undefined) throw new RangeError("no such key");
+    this.#keys[at] = change(found);
+  }
+
+  /** All nodes approve a spend, as the store holds it from then on. */
+  async certify(row: TransactionRow): Promise<TransactionRow> {
+    const { manifest, identities } = this.#cluster;
+    const votes = identities.map((identity, at) =>
+      signVote(
+        {
+          version: 1,
+          cluster: manifest.cluster,
+          manifestHash: manifestHash(manifest),
+          intentHash: row.intent,
+          round: 1,
+          voter: nodeIndexSchema.parse(at + 1),
+          approve: true,
+          reason: null,
+        },
+        identity,
+      ),
+    );
+    return this.change(row, {
+      state: "approved",
+      certificate: encodeCanonical(formCertificate(votes, manifest)),
+    });
+  }
+
+  /** Stores a spend's row anew and says so. */
+  async change(row: TransactionRow, change: Partial<TransactionRow>): Promise<TransactionRow> {
+    const changed = { ...row, ...change };
+    await this.#store.commit([{ write: "transaction", row: changed }]);
+    this.emit(eventOf(1, { request: row.request }));
+    return changed;
   }
 
   async submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {

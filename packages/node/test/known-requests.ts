@@ -1,6 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { contract, type Route } from "@cairn/client";
-import { encodeCanonical, type HashHex, nodeIndexSchema, signVerifiedBackup, type UnixMs } from "@cairn/core";
+import { contract, type Route, signedSpendRequestJsonSchema } from "@cairn/client";
+import {
+  encodeCanonical,
+  type HashHex,
+  keyIdSchema,
+  nodeIndexSchema,
+  signVerifiedBackup,
+  type UnixMs,
+} from "@cairn/core";
 import type { RestFixture } from "./rest-fixture.ts";
 
 /** What a node under test has, for paths that name it. */
@@ -15,6 +22,11 @@ export interface KnownIds {
   readonly unsigned: string;
   /** Of a token. */
   readonly hash: string;
+  /** The signed request of the spend, which all nodes have approved, and its grant's document. */
+  readonly spend: unknown;
+  readonly grant: string;
+  /** The signed request of the key, which all nodes have approved. */
+  readonly keygen: unknown;
 }
 
 /** Body that makes a token which nobody holds. */
@@ -65,6 +77,12 @@ export function requestOf(
       return { path, body: { word: verifiedBackup(rest) } };
     case "createTransaction":
       return { path, body: rest.signedSpend() };
+    case "createSigningGrant":
+      return { path, body: known.spend };
+    case "createKeygenGrant":
+      return { path, body: known.keygen };
+    case "checkGrant":
+      return { path, body: { document: known.grant } };
     case "approveRequest":
       return { path, body: rest.signedApproval() };
     case "createKey":
@@ -93,8 +111,13 @@ export function requestOf(
 export async function knownIds(rest: RestFixture): Promise<KnownIds> {
   const session = "5e".repeat(32);
   const violation = "b1".repeat(32);
-  const row = await rest.node.submit(rest.spendRequest(), null);
-  const key = await rest.call("POST", "/api/v1/keys", { body: rest.signedKeygen() });
+  const spend = rest.signedSpend();
+  const { request, signature: owner } = signedSpendRequestJsonSchema.parse(spend);
+  const row = await rest.node.certify(await rest.node.submit(request, owner));
+  const grant = await rest.node.grants.signing(row);
+  const keygen = rest.signedKeygen();
+  const key = await rest.call("POST", "/api/v1/keys", { body: keygen });
+  rest.node.approveKey(keyIdSchema.parse(key.json.keyId));
   await rest.store.commit([
     {
       write: "violation",
@@ -140,5 +163,8 @@ export async function knownIds(rest: RestFixture): Promise<KnownIds> {
     proposal: proposal ?? "",
     signature,
     unsigned: unsigned ?? "",
+    spend,
+    grant: Buffer.from(encodeCanonical(grant)).toString("base64"),
+    keygen,
   };
 }

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { contract, type Role, roles } from "@cairn/client";
-import { CairnError, type ErrorCode } from "@cairn/core";
+import { contract, type Role, roles, signedSpendRequestJsonSchema } from "@cairn/client";
+import { type SigningGrant, signingGrantSchema } from "@cairn/consensus";
+import {
+  CairnError,
+  decodeCanonical,
+  type ErrorCode,
+  encodeCanonical,
+  keyIdSchema,
+  type SignatureHex,
+  txidSchema,
+} from "@cairn/core";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { z } from "zod";
 import { defaultEventStreamsOptions } from "../src/event-streams.ts";
@@ -191,6 +200,73 @@ const special: Readonly<Record<string, ErrorCode>> = {
   "generatePresignatures 404": "not-found",
 };
 
+const refusalOf: Readonly<Record<string, ErrorCode>> = {
+  "404": "not-found",
+  "503": "chain-unavailable",
+  "507": "storage-full",
+};
+
+/** Makes `own` refuse a grant with a status, and says which request it then refuses. */
+async function refusedGrant(
+  own: RestFixture,
+  operationId: string,
+  status: string,
+  known: KnownIds,
+): Promise<Ask> {
+  const { node } = own;
+  const row = await own.store.transaction({ txid: txidSchema.parse(known.txid) });
+  assert.ok(row !== null);
+  if (operationId === "checkGrant") {
+    const document = decodeCanonical(signingGrantSchema, Buffer.from(known.grant, "base64"));
+    const { grant, intent, proof } = document;
+    const changed: Readonly<Record<string, Partial<SigningGrant>>> = {
+      "403": {
+        intent: { ...intent, request: { ...intent.request, signature: "ab".repeat(64) as SignatureHex } },
+      },
+      "422": { grant: { ...grant, threshold: grant.threshold + 1 } },
+      "503": {
+        proof: {
+          ...proof,
+          certificate: proof.certificate && { ...proof.certificate, votes: proof.certificate.votes.slice(1) },
+        },
+      },
+    };
+    if (status === "409") await node.change(row, { state: "confirmed", signedTx: "00" });
+    const bytes = encodeCanonical({ ...document, ...changed[status] });
+    return { body: { document: Buffer.from(bytes).toString("base64") } };
+  }
+  switch (`${operationId} ${status}`) {
+    case "createSigningGrant 403":
+    case "createKeygenGrant 403":
+      return { role: "viewer" };
+    case "createSigningGrant 404":
+    case "createSigningGrant 503":
+    case "createSigningGrant 507":
+    case "createKeygenGrant 507":
+      node.refusal = refused(refusalOf[status] ?? "internal");
+      return { body: operationId === "createSigningGrant" ? own.signedSpend() : own.signedKeygen() };
+    case "createSigningGrant 422":
+    case "getSigningGrant 422":
+      await node.change(row, { state: "rejected", reason: "policy-per-transaction", certificate: null });
+      return {};
+    case "createSigningGrant 409":
+    case "getSigningGrant 409":
+      await node.change(row, { state: "failed", reason: "voided", certificate: null });
+      return {};
+    default:
+      // Of keys: one that no node has approved, and that ends without a grant.
+      return endedKey(own, operationId, status);
+  }
+}
+
+async function endedKey(own: RestFixture, operationId: string, status: string): Promise<Ask> {
+  const body = own.signedKeygen();
+  const { json } = await own.call("POST", "/api/v1/keys", { body });
+  const keyId = keyIdSchema.parse(json.keyId);
+  own.node.endKey(keyId, { status: "failed", reason: status === "422" ? "expired" : "keygen-failed" });
+  return operationId === "createKeygenGrant" ? { body } : { path: `/grant/keygen/${keyId}` };
+}
+
 /** One request for each status of `operation`, by status. */
 function requestsFor(operation: Operation): Readonly<Record<string, (exercise: Exercise) => Promise<void>>> {
   const { operationId, parameters, requestBody, responses } = operation;
@@ -222,13 +298,35 @@ function requestsFor(operation: Operation): Readonly<Record<string, (exercise: E
   for (const status of Object.keys(responses)) {
     const code = special[`${operationId} ${status}`];
     if (status === "default") continue;
-    if (Number(status) < 300) {
+    if (status === "202" && "200" in responses) {
+      byStatus[status] = withServer(async (exercise, own, known) => {
+        const spend = own.signedSpend();
+        const key = own.signedKeygen();
+        const { request } = signedSpendRequestJsonSchema.parse(spend);
+        const { request: hash } = await own.node.submit(request, null);
+        const { json } = await own.call("POST", "/api/v1/keys", { body: key });
+        const body = operationId === "createSigningGrant" ? spend : key;
+        const path = operation.path.replace("{request}", hash).replace("{keyId}", String(json.keyId));
+        await expect(exercise, own, known, {
+          path: `${path}?wait=0`,
+          ...(requestBody === undefined ? {} : { body }),
+        });
+      });
+    } else if (Number(status) < 300) {
       byStatus[status] = operationId === "events" ? events : withServer(expect);
     } else if (code !== undefined) {
       byStatus[status] = withServer(async (exercise, own, known) => {
         own.node.refusal = refused(code);
         await expect(exercise, own, known);
       });
+    } else if (
+      operationId.endsWith("Grant") &&
+      (["409", "422", "403", "503", "507"].includes(status) ||
+        `${operationId} ${status}` === "createSigningGrant 404")
+    ) {
+      byStatus[status] = withServer((exercise, own, known) =>
+        refusedGrant(own, operationId, status, known).then((change) => expect(exercise, own, known, change)),
+      );
     } else if (status === "400") {
       byStatus[status] = withServer(async (exercise, own, known) => {
         const standard = requestOf(own, operationId, known);

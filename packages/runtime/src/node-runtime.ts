@@ -33,6 +33,7 @@ import { ChangeDesk } from "./change-desk.ts";
 import { CheckpointDesk } from "./checkpoint-desk.ts";
 import { Departures } from "./departures.ts";
 import { FenceDesk } from "./fence-desk.ts";
+import { GrantDesk } from "./grant-desk.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
 import { type AuditFact, type Batch, type Cell, Loop } from "./loop.ts";
@@ -76,6 +77,7 @@ export class NodeRuntime {
   readonly manifests: ManifestBook;
   readonly changes: ChangeDesk;
   readonly chain: ChainWatch;
+  readonly grants: GrantDesk;
   readonly fence: FenceDesk;
   readonly checkpoints: CheckpointDesk;
   readonly #own: OwnFence;
@@ -112,6 +114,13 @@ export class NodeRuntime {
     };
     this.wallets = new WalletBook({ chain, clock });
     this.#recollection = new Recollection(book.manifest, { clock });
+    this.grants = new GrantDesk({
+      store,
+      book,
+      wallets: this.wallets,
+      keys: { list: () => this.keys.list() },
+      clock,
+    });
     this.bans = new BanDesk(
       {
         me,
@@ -244,6 +253,7 @@ export class NodeRuntime {
         changed: (row) =>
           this.#events.emit("transaction", row.txid, row.state, {
             intent: row.intent,
+            request: row.request,
             reason: row.reason,
             confirmations: row.confirmations,
           }),

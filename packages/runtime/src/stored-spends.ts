@@ -31,6 +31,11 @@ const openStates: readonly TransactionState[] = [
   "broadcasting",
 ];
 
+/** Whether a spend in this state may still come to be paid by itself. */
+export function isUnderWay(state: TransactionState): boolean {
+  return openStates.includes(state);
+}
+
 /** Rows read at a restart, and confirmed ones among which unsettled ones are looked for. */
 const MAX_ROWS = 1_000_000;
 const MAX_RECENT = 1_000;

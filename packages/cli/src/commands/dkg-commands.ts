@@ -21,6 +21,7 @@ import { parseDuration } from "../duration.ts";
 import { follow } from "../follow.ts";
 import type { TrustedWallet } from "../trusted-wallet.ts";
 import { examples } from "./examples.ts";
+import { addDkgGrantCommand } from "./grant-commands.ts";
 import { findKeyId, printKey, printKeys } from "./key-text.ts";
 import { wholeNumber } from "./option-values.ts";
 
@@ -37,7 +38,7 @@ export interface KeygenOptions {
 
 /** `cairn dkg`: distributed key generation. */
 export function addDkgCommands(program: Command, context: CommandContext): void {
-  const dkg = program.command("dkg").description("distributed key generation: start, status");
+  const dkg = program.command("dkg").description("distributed key generation: start, status, grant");
 
   addKeygenOptions(
     dkg
@@ -72,6 +73,8 @@ export function addDkgCommands(program: Command, context: CommandContext): void 
       const key = await access.client.call("getKey", { params: { keyId } });
       output.answer(key, () => printKey(output, key));
     });
+
+  addDkgGrantCommand(dkg, context);
 }
 
 export function addKeygenOptions(command: Command): Command {

@@ -1,24 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { offenceOf } from "@cairn/consensus";
-import {
-  CairnError,
-  decodeCanonical,
-  type Manifest,
-  manifestFingerprint,
-  manifestHash,
-  manifestSchema,
-  parseShape,
-  signedManifestSchema,
-} from "@cairn/core";
+import { type Manifest, manifestFingerprint, manifestHash } from "@cairn/core";
 import type { Command } from "commander";
-import { z } from "zod";
 import type { CommandContext } from "../command-context.ts";
 import { fileFailure } from "../file-failure.ts";
 import { judgeOffline, type Proof } from "../judge-offline.ts";
+import { MANIFEST_FILE_HELP, readManifestFile } from "../read-manifest-file.ts";
 import { examples } from "./examples.ts";
-
-/** How JSON begins, and no canonical manifest. */
-const JSON_BRACE = 0x7b;
 
 /** `cairn evidence`: proofs of nodes' faults, judged without asking anybody. */
 export function addEvidenceCommands(program: Command, context: CommandContext): void {
@@ -27,10 +15,7 @@ export function addEvidenceCommands(program: Command, context: CommandContext): 
     .command("verify")
     .argument("<file>", "evidence, as `cairn cluster bans explain --export` writes it")
     .description("judges evidence offline: exit code 0 if it proves what it says, 1 if it proves nothing")
-    .requiredOption(
-      "--manifest <file>",
-      "the manifest that the evidence names: manifest.cbor of a node, or what `cairn cluster manifest --json` prints",
-    )
+    .requiredOption("--manifest <file>", `the manifest that the evidence names: ${MANIFEST_FILE_HELP}`)
     .addHelpText(
       "after",
       examples(
@@ -39,7 +24,7 @@ export function addEvidenceCommands(program: Command, context: CommandContext): 
       ),
     )
     .action(async (file: string, options: { manifest: string }) => {
-      const manifest = readManifest(await read(options.manifest));
+      const manifest = await readManifestFile(options.manifest);
       const hash = manifestHash(manifest);
       const proof = judgeOffline(await read(file), { manifest, manifestHash: hash });
       const { output } = context;
@@ -85,23 +70,6 @@ const meanings: Record<Proof["evidence"]["type"], string> = {
   InvalidPartial: "it signed a partial signature that fails against the public data that it signed before",
   FalseAccusation: "it signed an accusation whose evidence proves nothing",
 };
-
-/** @throws CairnError `malformed`, `not-canonical`, `too-large` */
-function readManifest(bytes: Uint8Array): Manifest {
-  if (bytes[0] !== JSON_BRACE) return decodeCanonical(signedManifestSchema, bytes).manifest;
-  let json: unknown;
-  try {
-    json = JSON.parse(Buffer.from(bytes).toString("utf8"));
-  } catch (cause) {
-    throw new CairnError(
-      "malformed",
-      "the manifest's file is neither JSON nor a canonical manifest",
-      {},
-      { cause },
-    );
-  }
-  return parseShape(z.object({ manifest: manifestSchema }), json).manifest;
-}
 
 async function read(path: string): Promise<Uint8Array> {
   try {

@@ -5,6 +5,7 @@ import type { CommandContext } from "../command-context.ts";
 import { parseDuration } from "../duration.ts";
 import { addApproveCommand } from "./approve-command.ts";
 import { examples } from "./examples.ts";
+import { addTxGrantCommand } from "./grant-commands.ts";
 import {
   collectOneOf,
   hex32,
@@ -20,7 +21,7 @@ import { transactionFailure, watchTransaction } from "./watch-transaction.ts";
 
 /** `cairn tx`: how spends are doing, and people's approvals of them. */
 export function addTxCommands(program: Command, context: CommandContext): void {
-  const tx = program.command("tx").description("transactions: status, list, approve");
+  const tx = program.command("tx").description("transactions: status, list, approve, grant");
 
   tx.command("status")
     .argument("<txid>", "transaction id")
@@ -49,6 +50,7 @@ export function addTxCommands(program: Command, context: CommandContext): void {
     });
 
   addApproveCommand(tx, context);
+  addTxGrantCommand(tx, context);
 
   tx.command("list")
     .description("transactions, newest first")

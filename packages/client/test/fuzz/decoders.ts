@@ -136,6 +136,19 @@ const proposal = {
   ],
   body: "oWFhAQ==",
 };
+const signingGrant = {
+  status: "granted" as const,
+  grant: hex("4"),
+  request: hex("5"),
+  intent: hex("4"),
+  txid,
+  wallet,
+  keyId,
+  notBefore: at,
+  expiry: at,
+  document: "oWFhAQ==",
+};
+const keygenGrant = { status: "granted" as const, keyId, expiry: at, document: "oWFhAQ==" };
 const keygenRequest = {
   body: decodeExample(protocol, "keygen-request", keygenRequestSchema),
   signature: signatureHexSchema.parse(protocol.examples["keygen-request"]?.signature),
@@ -247,6 +260,14 @@ const calls: {
   },
   listBackups: { input: {}, sample: backupList },
   confirmBackup: { input: { body: { word: "YQ==" } }, sample: backupList },
+  createSigningGrant: { input: { body: request, query: { wait: 0 } }, sample: signingGrant },
+  getSigningGrant: { input: { params: { request: hex("5") } }, sample: signingGrant },
+  createKeygenGrant: { input: { body: keygenRequest }, sample: keygenGrant },
+  getKeygenGrant: { input: { params: { keyId } }, sample: keygenGrant },
+  checkGrant: {
+    input: { body: { document: "oWFhAQ==" } },
+    sample: { node: 1, type: "signing", subject: hex("4"), standing: "live", expiry: at },
+  },
   getClusterStatus: {
     input: {},
     sample: {

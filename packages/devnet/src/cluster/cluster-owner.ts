@@ -2,6 +2,7 @@ import { type Descriptor, deriveKey, parseDescriptor } from "@cairn/bitcoin";
 import { type KeyView, spendRequestToJson, type TransactionDetail } from "@cairn/client";
 import {
   isCairnError,
+  type KeygenRequest,
   type KeyId,
   type KeyPath,
   keygenRequestSchema,
@@ -10,6 +11,7 @@ import {
   type NodeIndex,
   type Protocol,
   parseShape,
+  type SignedKeygenRequest,
   type SignedSpendRequest,
   type SpendRequest,
   signBody,
@@ -61,8 +63,8 @@ export class ClusterOwner {
     this.#cluster = cluster;
   }
 
-  /** Asks node `at` for a new key, which all nodes make together. */
-  async requestKey(protocol: Protocol, label: string, at = 1): Promise<KeyId> {
+  /** A request for a new key, with an operator's signature. */
+  keygenRequest(protocol: Protocol, label: string, change: Partial<KeygenRequest> = {}): SignedKeygenRequest {
     const { manifest, operator } = this.#cluster;
     const now = systemClock.now();
     const body = parseShape(keygenRequestSchema, {
@@ -77,10 +79,16 @@ export class ClusterOwner {
       createdAt: now,
       expiry: now + 60 * 60 * 1000,
       operator: operator.publicKey,
+      ...change,
     });
+    return signBody("cairn/keygen-request/v1", body, operator);
+  }
+
+  /** Asks node `at` for a new key, which all nodes make together. */
+  async requestKey(protocol: Protocol, label: string, at = 1): Promise<KeyId> {
     const view = await this.#cluster
       .client(at)
-      .call("createKey", { body: signBody("cairn/keygen-request/v1", body, operator) });
+      .call("createKey", { body: this.keygenRequest(protocol, label) });
     return parseShape(keyIdSchema, view.keyId);
   }
 

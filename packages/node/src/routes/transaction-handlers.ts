@@ -21,9 +21,11 @@ import {
 import { readMetadata } from "@cairn/runtime";
 import { z } from "zod";
 import type { ApiModules } from "../api-modules.ts";
+import { approvalsView } from "../approvals-view.ts";
 import { explainState } from "../explain-state.ts";
 import type { HandlerInput, Handlers } from "../handler.ts";
 import { readCursor, writeCursor } from "../page-cursor.ts";
+import { refuseZeroOutputs } from "../refuse-zero-outputs.ts";
 import type { SpendFacts } from "../spend-facts-cache.ts";
 import { timeText, timeTextOrNull } from "../time-text.ts";
 
@@ -46,21 +48,8 @@ export function transactionHandlers(
 > {
   const { node, store, spendFacts } = modules;
 
-  const approvalsOf = (row: TransactionRow, facts: SpendFacts): TransactionView["approvals"] => {
-    const standing = node.spends.approvals(row.request, facts);
-    if (standing === null) return null;
-    // Those that opened voting are remembered longer than they count.
-    const opened = readMetadata(row.metadata).approvers;
-    const given = standing.keys.filter((key) => standing.given.includes(key) || opened.includes(key));
-    return {
-      needed: standing.needed,
-      given,
-      missing: standing.keys.filter((key) => !given.includes(key)),
-    };
-  };
-
   const view = (row: TransactionRow, facts: SpendFacts): TransactionView => {
-    const approvals = approvalsOf(row, facts);
+    const approvals = approvalsView(node, row, facts);
     const tip = node.chain.tipHeight;
     // Settled transactions are followed no longer: their depth comes from the tip.
     const depth = row.blockHeight === null || tip === null ? 0 : tip - row.blockHeight + 1;
@@ -102,16 +91,7 @@ export function transactionHandlers(
     async createTransaction({ body, prepare }) {
       const signed = "request" in body;
       const request = signed ? body.request : await bareRequest(modules, body, prepare);
-      for (const { address, amountSats } of request.outputs) {
-        if (amountSats > 0n) continue;
-        throw new CairnError(
-          "amount-invalid",
-          "an output of 0 satoshi pays nobody; ask for at least the dust limit",
-          {
-            address,
-          },
-        );
-      }
+      refuseZeroOutputs(request);
       return first(await views([await node.submit(request, signed ? body.signature : null)]));
     },
 
