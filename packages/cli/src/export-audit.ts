@@ -12,7 +12,7 @@ export async function* auditExportLines(
   wait: (ms: number) => Promise<void>,
 ): AsyncGenerator<readonly string[]> {
   const page = async (
-    part: "header" | "manifests" | "checkpoints" | "entries",
+    part: "header" | "manifests" | "checkpoints" | "anchors" | "entries",
     from: number,
     length?: number,
   ) => {
@@ -31,7 +31,7 @@ export async function* auditExportLines(
   const { lines } = await page("header", 0);
   const { length } = parseShape(auditExportHeaderSchema, JSON.parse(lines[0] ?? "null"));
   yield lines;
-  for (const part of ["manifests", "checkpoints", "entries"] as const) {
+  for (const part of ["manifests", "checkpoints", "anchors", "entries"] as const) {
     for (let from: number | null = 0; from !== null; ) {
       const { lines: more, next }: { readonly lines: readonly string[]; readonly next: number | null } =
         await page(part, from, length);

@@ -502,6 +502,23 @@ export const contract = {
     response: view.auditListSchema,
     status: 200,
   },
+  listAnchors: {
+    method: "GET",
+    path: "/api/v1/audit/anchors",
+    summary: "Transactions that put checkpoints of the audit logs on the chain, in order of the checkpoints",
+    tag: "audit",
+    role: "viewer",
+    query: z.strictObject({
+      from: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .default(0)
+        .meta({ description: "Sequence number of the checkpoint to begin with; `next` of the page before" }),
+    }),
+    response: view.anchorListSchema,
+    status: 200,
+  },
   exportAudit: {
     method: "GET",
     path: "/api/v1/audit/export",
@@ -510,7 +527,7 @@ export const contract = {
     role: "operator",
     query: z.strictObject({
       part: z
-        .enum(["header", "manifests", "checkpoints", "entries"])
+        .enum(["header", "manifests", "checkpoints", "anchors", "entries"])
         .meta({ description: "The parts of an export, in this order" }),
       from: z.coerce
         .number()

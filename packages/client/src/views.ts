@@ -373,6 +373,21 @@ export const auditListSchema = z.object({
   next: z.number().int().nullable(),
 });
 
+export const anchorViewSchema = z.object({
+  sequence: z.number().int().meta({ description: "Of the checkpoint" }),
+  checkpoint: hex32Schema,
+  txid: hex32Schema,
+  createdAt: timeSchema,
+  state: z.enum(transactionStates).meta({ description: "Of the transaction" }),
+  confirmations: z.number().int().min(0).meta({ description: "Followed until 6" }),
+  blockHeight: z.number().int().nullable(),
+  blockHash: hex32Schema.nullable(),
+});
+export const anchorListSchema = z.object({
+  anchors: z.array(anchorViewSchema),
+  next: z.number().int().nullable(),
+});
+
 export const auditExportSchema = z.object({
   lines: z.array(z.string()).meta({ description: "JSON texts, as they stand in an export one a line" }),
   next: z.number().int().nullable(),

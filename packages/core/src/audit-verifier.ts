@@ -1,5 +1,10 @@
 import { AUDIT_ROOT, type AuditEntry, auditEntryHash } from "./audit.ts";
-import { type AuditExportHeader, type AuditExportLine, auditExportLineSchema } from "./audit-export.ts";
+import {
+  type AuditAnchor,
+  type AuditExportHeader,
+  type AuditExportLine,
+  auditExportLineSchema,
+} from "./audit-export.ts";
 import { decodeCanonical, parseShape } from "./canonical.ts";
 import {
   type AuditHead,
@@ -13,11 +18,12 @@ import { isCairnError } from "./error.ts";
 import { verifySignature } from "./identity.ts";
 import type { HashHex, ManifestHash, NodeIndex, SignatureHex } from "./ids.ts";
 import { type Manifest, manifestHash, memberOf, requireOperators, signedManifestSchema } from "./manifest.ts";
+import type { Network } from "./network.ts";
 import { checkSuccessor, successorMode } from "./successor.ts";
 
 /**
  * `malformed`: a line that is none of an export's. `manifest`: the manifests do not lead to or from the trusted one. `checkpoint`: one
- * is not what its nodes signed, or does not follow the one before. `foreign`: another node's or cluster's entry. `altered`: an entry
+ * is not what its nodes signed, or does not follow the one before. `anchor`: one is of no checkpoint of the cluster. `foreign`: another node's or cluster's entry. `altered`: an entry
  * is not what the node signed. `missing`: it is not there. `reordered`: it is, but later. `repeated`: it is there again. `forked`: the
  * node signed another history than this one, or than the checkpoints name.
  */
@@ -25,6 +31,7 @@ export type AuditExportFault =
   | "malformed"
   | "manifest"
   | "checkpoint"
+  | "anchor"
   | "foreign"
   | "altered"
   | "missing"
@@ -48,6 +55,10 @@ export interface AuditReport {
   readonly length: number;
   readonly head: HashHex;
   readonly checkpoints: number;
+  /** Of checkpoints whose signatures are right. Transactions and blocks are not looked at here: that is the business of who knows Bitcoin. */
+  readonly anchors: readonly AuditAnchor[];
+  /** Whose chain the anchors are on; null where no manifest could be read. */
+  readonly network: Network | null;
   /** Entries that a checkpoint covers: what comes after could still be cut off unnoticed. */
   readonly covered: number;
   /** Lengths that checkpoints name and that a restore, with a raised epoch, has undone since. */
@@ -76,6 +87,7 @@ export class AuditVerifier {
   #key = 0;
   #newest: PlacedCheckpoint | null = null;
   #checkpoints = 0;
+  readonly #anchors: AuditAnchor[] = [];
   #entries = 0;
   #head: HashHex = AUDIT_ROOT;
   /** Where the log and a checkpoint differ: held until the end, since a later epoch may explain it. */
@@ -109,6 +121,7 @@ export class AuditVerifier {
       this.#fail("malformed", null, "the export does not begin with its header");
     else if ("manifest" in read) this.#takeManifest(read.manifest);
     else if ("checkpoint" in read) this.#takeCheckpoint(read.checkpoint);
+    else if ("anchor" in read) this.#takeAnchor(read.anchor);
     else {
       this.#takeEntry(read.entry, read.signature);
       return true;
@@ -139,6 +152,8 @@ export class AuditVerifier {
       length: this.#entries,
       head: this.#head,
       checkpoints: this.#checkpoints,
+      anchors: this.#anchors,
+      network: this.#manifests.at(-1)?.manifest.network ?? null,
       covered: this.#covered,
       lostByRestore: lost,
     };
@@ -204,6 +219,23 @@ export class AuditVerifier {
     } catch (error) {
       if (!isCairnError(error)) throw error;
       this.#fail("checkpoint", null, `checkpoint ${checkpoint.sequence}: ${error.message}`);
+    }
+  }
+
+  /** The checkpoint need not be among the export's: of two with one number, nodes keep one, and either may be anchored. */
+  #takeAnchor(anchor: AuditAnchor): void {
+    if (!this.#isFounded()) return;
+    const { checkpoint } = anchor.checkpoint;
+    const link = this.#manifests.find(({ hash }) => hash === checkpoint.manifestHash);
+    try {
+      if (link === undefined)
+        return this.#fail("anchor", null, "its checkpoint was made under no manifest of the export");
+      verifyCheckpoint(anchor.checkpoint, { manifest: link.manifest, manifestHash: link.hash });
+      this.#anchors.push(anchor);
+      for (const head of checkpoint.heads) this.#remember(head);
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      this.#fail("anchor", null, `the anchor ${anchor.txid}: ${error.message}`);
     }
   }
 

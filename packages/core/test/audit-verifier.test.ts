@@ -3,9 +3,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import {
   AUDIT_ROOT,
+  type AuditAnchor,
   type AuditEntry,
   type AuditFinding,
   AuditVerifier,
+  auditAnchorLine,
   auditEntryHash,
   auditHeaderLine,
   auditManifestLine,
@@ -124,10 +126,41 @@ test("a sound export verifies, and says how far checkpoints cover it", () => {
     length: 12,
     head: headHash(log),
     checkpoints: 2,
+    anchors: [],
+    network: manifest.network,
     covered: 9,
     lostByRestore: [],
   });
   assert.equal(found(exportOf([])), null);
+});
+
+/** {@link good} with a line about an anchor of `checkpoint` after the checkpoints. */
+function anchoring(checkpoint: SignedCheckpoint): Export {
+  const anchor: AuditAnchor = { checkpoint, txid: hash("txid"), transaction: "00", inclusion: null };
+  return { ...good, checkpoints: [...good.checkpoints, auditAnchorLine(anchor)] };
+}
+
+test("anchors of the cluster's checkpoints are told, also of one that the export itself does not hold", () => {
+  const [, second = assert.fail()] = checkpoints;
+  assert.deepEqual(
+    verify(anchoring(second)).report?.anchors.map(({ checkpoint }) => checkpoint),
+    [second],
+  );
+  const [other = assert.fail()] = checkpointsAt([{ log: log.slice(0, 11) }]);
+  const { finding, report } = verify(anchoring(other));
+  assert.equal(finding, null);
+  assert.equal(report?.anchors.length, 1);
+  assert.equal(report?.covered, 11, "its heads cover the log as those of any other");
+});
+
+test("an anchor of what no quorum signed is a fault, and one of a log that the node rewrote shows it", () => {
+  const [first = assert.fail()] = checkpoints;
+  const few = { ...first, signatures: first.signatures.slice(1) };
+  assert.equal(found(anchoring(few))?.fault, "anchor");
+  const altered = { ...first, checkpoint: { ...first.checkpoint, createdAt: (NOW + 1) as typeof NOW } };
+  assert.equal(found(anchoring(altered))?.fault, "anchor");
+  const [elsewhere = assert.fail()] = checkpointsAt([{ log: logOf(11, "another history") }]);
+  assert.deepEqual(found(anchoring(elsewhere)), { fault: "forked", seq: 10 });
 });
 
 test("whichever leaf of whichever entry is altered, that entry is named", () => {

@@ -1,3 +1,4 @@
+import type { ChainSource } from "@cairn/bitcoin";
 import type { Role } from "@cairn/client";
 import type {
   Clock,
@@ -45,6 +46,7 @@ export interface ApiModules {
   readonly clockAgrees: () => boolean;
   /** Whether any chain source answered lately. */
   readonly chainOk: () => boolean;
+  readonly chain: Pick<ChainSource, "inclusion">;
   readonly clock: Clock;
   readonly random: Random;
 }

@@ -311,6 +311,7 @@ async function compose(
     primes: () => engine.primes(),
     clockAgrees: clocks.agrees,
     chainOk,
+    chain,
     clock,
     random,
   };

@@ -66,7 +66,7 @@ export class FakeNode implements NodeFacade {
   readonly #store: NodeStore;
   readonly #clock: Clock;
   readonly #listeners = new Set<(event: NodeEvent) => void>();
-  readonly #chain = new MemoryChainSource();
+  readonly chainSource = new MemoryChainSource();
   readonly #keys: KeyProgress[] = [];
   readonly wallet: FacadeWallet;
   readonly #descriptor = createDescriptor("wpkh", "regtest", BASE_POINT, new Uint8Array(32).fill(7));
@@ -198,8 +198,8 @@ export class FakeNode implements NodeFacade {
 
   /** Pays `sats` to the wallet's first address, confirmed. */
   fund(sats: bigint): void {
-    this.#chain.fund(deriveKey(this.#descriptor, [0, 0]).script, sats);
-    this.#chain.mine();
+    this.chainSource.fund(deriveKey(this.#descriptor, [0, 0]).script, sats);
+    this.chainSource.mine();
   }
 
   emit(event: NodeEvent): void {
@@ -218,7 +218,7 @@ export class FakeNode implements NodeFacade {
     },
     view: async () => {
       this.#refuse();
-      return scanWallet({ descriptor: this.#descriptor }, { chain: this.#chain });
+      return scanWallet({ descriptor: this.#descriptor }, { chain: this.chainSource });
     },
     nextAddress: async () => {
       this.#refuse();

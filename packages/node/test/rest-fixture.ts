@@ -100,6 +100,7 @@ export class RestFixture {
       spendFacts: new SpendFactsCache(),
       primes: async () => ({ ready: 3, target: 4, generating: true }),
       chainOk: () => true,
+      chain: node.chainSource,
       clock: systemClock,
       random: systemRandom,
     };

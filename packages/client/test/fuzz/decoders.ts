@@ -403,6 +403,24 @@ const calls: {
       next: 2,
     },
   },
+  listAnchors: {
+    input: { query: { from: 1 } },
+    sample: {
+      anchors: [
+        {
+          sequence: 1,
+          checkpoint: hex("a"),
+          txid,
+          createdAt: at,
+          state: "confirmed",
+          confirmations: 6,
+          blockHeight: 100,
+          blockHash: hex("b"),
+        },
+      ],
+      next: 2,
+    },
+  },
   exportAudit: {
     input: { query: { part: "entries", from: 1, length: 9 } },
     sample: { lines: ['{"entry":{}}'], next: 1_000 },

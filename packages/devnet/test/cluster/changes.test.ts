@@ -2,8 +2,6 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { runCli, writeCliConfig } from "@cairn/cli";
 import { CairnClient } from "@cairn/client";
 import {
   Ed25519Signer,
@@ -13,97 +11,24 @@ import {
   nodeIndexSchema,
   parseShape,
   signChangeProposal,
-  systemClock,
-  systemRandom,
   type UnixMs,
 } from "@cairn/core";
 import { z } from "zod";
 import type { Cluster } from "../../src/cluster/cluster.ts";
 import { until } from "../../src/cluster/until.ts";
+import { Operators } from "./operators.ts";
 import { startReducedCluster } from "./start-reduced-cluster.ts";
 
 const LOOSENING_MS = 5_000;
 const LIMIT = { timeoutMs: 30_000 };
-const proposalSchema = z.object({ proposal: z.string(), state: z.string() });
 
 let cluster: Cluster;
+let operators: Operators;
 before(async () => {
   cluster = await startReducedCluster({ policy: { perTransactionMaxSats: 10_000n } });
-  // Each operator's own command: its key, and its node alone.
-  for (const index of cluster.indices) {
-    await writeCliConfig(
-      configOf(index),
-      {
-        endpoints: [cluster.node(index).api],
-        token: cluster.files.tokens.operator,
-        cluster: cluster.manifest.cluster,
-        manifest: cluster.files.manifestHash,
-        operator_key: cluster.files.operatorKeys[index - 1],
-      },
-      { replace: false },
-    );
-  }
+  operators = await Operators.of(cluster);
 });
 after(() => cluster.close());
-
-const configOf = (index: number) => join(cluster.files.dir, `operator-${index}.toml`);
-
-/** Runs `cairn` as an operator, and answers with its JSON. */
-async function cairn(operator: number, ...words: readonly string[]): Promise<unknown> {
-  const ran = await attempt(operator, ...words);
-  assert.equal(ran.exit, 0, ran.stderr);
-  return JSON.parse(ran.stdout);
-}
-
-async function attempt(operator: number, ...words: readonly string[]) {
-  const stdout: string[] = [];
-  const stderr: string[] = [];
-  const exit = await runCli(["--config", configOf(operator), "--json", ...words], {
-    stdout: { write: (text) => void stdout.push(text), isTTY: false },
-    stderr: { write: (text) => void stderr.push(text), isTTY: false },
-    environment: {},
-    clock: systemClock,
-    random: systemRandom,
-    sleep: (ms) => delay(ms),
-    signal: new AbortController().signal,
-    pollMs: 100,
-    confirm: null,
-    questions: null,
-    runDaemon: async () => 0,
-  });
-  return { exit, stdout: stdout.join(""), stderr: stderr.join("") };
-}
-
-async function propose(operator: number, ...words: readonly string[]): Promise<string> {
-  return proposalSchema.parse(await cairn(operator, "proposal", "create", ...words)).proposal;
-}
-
-/** Each signs at its own node, once that has heard of the proposal. */
-async function sign(proposal: string, operators: readonly number[]): Promise<void> {
-  for (const operator of operators) {
-    await state(proposal, operator, () => true);
-    await cairn(operator, "proposal", "sign", proposal);
-  }
-}
-
-function state(proposal: string, index: number, wanted: (state: string) => boolean): Promise<string> {
-  let seen = "unknown";
-  return until(
-    async () => {
-      const found = await cluster
-        .client(index)
-        .call("getProposal", { params: { proposal } })
-        .catch(() => null);
-      seen = found?.state ?? "unknown";
-      return found !== null && wanted(seen) ? seen : null;
-    },
-    { ...LIMIT, describe: () => `the proposal is ${seen} at node ${index}` },
-  );
-}
-
-async function inForce(proposal: string, nodes: readonly number[]): Promise<void> {
-  for (const index of nodes) await state(proposal, index, (seen) => seen === "in-force");
-}
 
 /** What a node's policy says of a payment of so many satoshi. */
 async function decision(index: number, amountSats: number): Promise<string> {
@@ -124,50 +49,52 @@ test("operators change manifest and policy with their own keys at their own node
   const file = join(cluster.files.dir, "manifest.json");
   const shown = z
     .object({ manifest: z.looseObject({ members: z.array(z.looseObject({})) }) })
-    .parse(await cairn(1, "cluster", "manifest"));
+    .parse(await operators.cairn(1, "cluster", "manifest"));
   const members = shown.manifest.members.map((member, at) => ({ ...member, name: `operator ${at + 1}'s` }));
   await writeFile(
     file,
     JSON.stringify({ manifest: { ...shown.manifest, members, changeDelayMs: LOOSENING_MS } }),
   );
-  const renamed = await propose(1, "manifest", file);
-  await sign(renamed, [2, 3, 4]);
-  await inForce(renamed, four);
+  const renamed = await operators.propose(1, "manifest", file);
+  await operators.sign(renamed, [2, 3, 4]);
+  await operators.inForce(renamed, four);
 
   assert.equal(await decision(1, 2_000), "allow");
-  const tighter = await propose(2, "policy", "--max-per-transaction", "1000");
-  await sign(tighter, [1, 3]);
-  for (const index of four) assert.equal(await state(tighter, index, () => true), "open");
+  const tighter = await operators.propose(2, "policy", "--max-per-transaction", "1000");
+  await operators.sign(tighter, [1, 3]);
+  for (const index of four) assert.equal(await operators.state(tighter, index, () => true), "open");
   assert.equal(await decision(4, 2_000), "allow");
-  await sign(tighter, [4]);
-  await inForce(tighter, four);
+  await operators.sign(tighter, [4]);
+  await operators.inForce(tighter, four);
   for (const index of four) assert.equal(await decision(index, 2_000), "deny");
 
   const began = Date.now();
-  const looser = await propose(3, "policy", "--max-per-transaction", "5000");
-  await sign(looser, [1, 2, 4]);
+  const looser = await operators.propose(3, "policy", "--max-per-transaction", "5000");
+  await operators.sign(looser, [1, 2, 4]);
   for (const index of four) {
-    await state(looser, index, (seen) => seen === "committed" || seen === "in-force");
+    await operators.state(looser, index, (seen) => seen === "committed" || seen === "in-force");
     const said = await decision(index, 2_000);
     if (Date.now() < began + LOOSENING_MS) assert.equal(said, "deny");
   }
   await cluster.kill(2);
   await cluster.start(2);
-  await inForce(looser, four);
+  await operators.inForce(looser, four);
   assert.ok(Date.now() - began >= LOOSENING_MS, "it took effect before its delay was over");
   for (const index of four) assert.equal(await decision(index, 2_000), "allow");
 
   await cluster.start(5);
-  await inForce(looser, [5]);
+  await operators.inForce(looser, [5]);
   assert.equal(await decision(5, 6_000), "deny");
   const status = await cluster.client(5).call("getClusterStatus", {});
   assert.equal(status.manifest.sequence, 3);
   // The command pins the genesis still, and believes what follows from it.
-  const policy = z.object({ perTransactionMaxSats: z.string() }).parse(await cairn(5, "policy", "show"));
+  const policy = z
+    .object({ perTransactionMaxSats: z.string() })
+    .parse(await operators.cairn(5, "policy", "show"));
   assert.equal(policy.perTransactionMaxSats, "5000");
   const seen = z
     .object({ nodes: z.array(z.object({ state: z.string() })) })
-    .parse(await cairn(1, "cluster", "status"));
+    .parse(await operators.cairn(1, "cluster", "status"));
   assert.deepEqual(
     seen.nodes.map(({ state: agreement }) => agreement),
     ["agrees"],
@@ -176,9 +103,11 @@ test("operators change manifest and policy with their own keys at their own node
 
 test("what nodes cannot change while they run is refused before anybody signs, and says what to do", async () => {
   const file = join(cluster.files.dir, "threshold.json");
-  const shown = z.object({ manifest: z.looseObject({}) }).parse(await cairn(1, "cluster", "manifest"));
+  const shown = z
+    .object({ manifest: z.looseObject({}) })
+    .parse(await operators.cairn(1, "cluster", "manifest"));
   await writeFile(file, JSON.stringify({ ...shown.manifest, threshold: 3 }));
-  const ran = await attempt(1, "proposal", "create", "manifest", file);
+  const ran = await operators.attempt(1, "proposal", "create", "manifest", file);
   assert.equal(ran.exit, 2);
   assert.match(ran.stderr, /unsupported-version.*threshold|threshold.*cairn init/s);
 });
@@ -221,8 +150,8 @@ test("a stranger's proposal is refused, and a signature that is not the node's o
     }),
     /no operator of the manifest signed/,
   );
-  const proposal = await propose(1, "policy", "--max-per-transaction", "4000");
-  await state(proposal, 2, () => true);
+  const proposal = await operators.propose(1, "policy", "--max-per-transaction", "4000");
+  await operators.state(proposal, 2, () => true);
   const other = await client.call("getProposal", { params: { proposal } });
   assert.deepEqual(
     other.votes.map(({ node }) => node),
@@ -236,8 +165,8 @@ test("a stranger's proposal is refused, and a signature that is not the node's o
     /operator's signature/,
   );
   // Two refusals leave no quorum of four: it fails, and every node says so where people look.
-  for (const operator of [2, 3]) await cairn(operator, "proposal", "refuse", proposal);
-  await state(proposal, 1, (seen) => seen === "rejected");
+  for (const operator of [2, 3]) await operators.cairn(operator, "proposal", "refuse", proposal);
+  await operators.state(proposal, 1, (seen) => seen === "rejected");
   const alert = await until(
     () =>
       cluster

@@ -1,11 +1,18 @@
+import type { ChainSource } from "@cairn/bitcoin";
+import { intentSchema } from "@cairn/consensus";
 import {
+  type AnchorRow,
   AUDIT_ROOT,
+  type AuditAnchor,
+  auditAnchorLine,
   auditCheckpointLine,
   auditEntryLine,
   auditEntrySchema,
   auditHeaderLine,
   auditManifestLine,
   decodeCanonical,
+  type IntentHash,
+  type NodeStore,
   signedCheckpointSchema,
 } from "@cairn/core";
 import type { ApiModules } from "../api-modules.ts";
@@ -15,13 +22,22 @@ import { timeText } from "../time-text.ts";
 /** Lines of one page of an export. */
 const EXPORT_PAGE = 1_000;
 const EXPORT_CHECKPOINTS = 100;
+/** The chain source is asked for each. */
+const EXPORT_ANCHORS = 20;
+const ANCHORS_PAGE = 200;
+/** Anchors of one checkpoint, which stand on one page. */
+const MAX_TOGETHER = 1_000;
 
 /** Endpoints of the audit log. */
 export function auditHandlers({
   store,
   me,
   manifest,
-}: Pick<ApiModules, "store" | "me" | "manifest">): Pick<Handlers, "listAudit" | "exportAudit"> {
+  chain,
+}: Pick<ApiModules, "store" | "me" | "manifest" | "chain">): Pick<
+  Handlers,
+  "listAudit" | "listAnchors" | "exportAudit"
+> {
   return {
     async listAudit({ query }) {
       const found = await store.audit({
@@ -36,6 +52,30 @@ export function auditHandlers({
           return { seq, at: timeText(at), kind, subject, data, hash };
         }),
         next: found[query.limit]?.seq ?? null,
+      };
+    },
+
+    async listAnchors({ query: { from } }) {
+      const { rows, next } = await anchorPage(store, from, ANCHORS_PAGE);
+      const found = await Promise.all(
+        rows.map(async (row) => ({ row, transaction: await store.transaction({ intent: row.intent }) })),
+      );
+      return {
+        anchors: found.flatMap(({ row, transaction }) =>
+          transaction === null
+            ? []
+            : {
+                sequence: row.sequence,
+                checkpoint: row.checkpoint,
+                txid: row.txid,
+                createdAt: timeText(row.createdAt),
+                state: transaction.state,
+                confirmations: transaction.confirmations,
+                blockHeight: transaction.blockHeight,
+                blockHash: transaction.blockHash,
+              },
+        ),
+        next,
       };
     },
 
@@ -65,6 +105,18 @@ export function auditHandlers({
             next: last === undefined ? null : last.sequence + 1,
           };
         }
+        case "anchors": {
+          const { rows, next } = await anchorPage(store, from, EXPORT_ANCHORS);
+          const found = await Promise.all(rows.map(({ intent }) => exportedAnchor(store, chain, intent)));
+          const within = found.filter(
+            (anchor) =>
+              anchor !== null && (anchor.checkpoint.checkpoint.heads[me - 1]?.length ?? 0) <= length,
+          );
+          return {
+            lines: within.flatMap((anchor) => (anchor === null ? [] : auditAnchorLine(anchor))),
+            next,
+          };
+        }
         case "entries": {
           const limit = Math.min(EXPORT_PAGE, length - from);
           const rows = limit <= 0 ? [] : await store.audit({ from, limit });
@@ -74,4 +126,32 @@ export function auditHandlers({
       }
     },
   };
+}
+
+/** Rows from a checkpoint on, whole checkpoints at a time. */
+async function anchorPage(
+  store: Pick<NodeStore, "anchors">,
+  from: number,
+  limit: number,
+): Promise<{ readonly rows: readonly AnchorRow[]; readonly next: number | null }> {
+  const rows = await store.anchors({ from, limit: limit + MAX_TOGETHER });
+  const last = rows[limit - 1];
+  const beyond = last === undefined ? undefined : rows.find(({ sequence }) => sequence > last.sequence);
+  if (beyond === undefined) return { rows, next: null };
+  return { rows: rows.filter(({ sequence }) => sequence < beyond.sequence), next: beyond.sequence };
+}
+
+/** A signed transaction's anchor with what proves its block, as far as the chain source can say; null for a transaction that is not signed. */
+async function exportedAnchor(
+  store: Pick<NodeStore, "transaction">,
+  chain: Pick<ChainSource, "inclusion">,
+  intent: IntentHash,
+): Promise<AuditAnchor | null> {
+  const row = await store.transaction({ intent });
+  if (row === null || row.signedTx === null) return null;
+  const { anchor } = decodeCanonical(intentSchema, row.intentBody);
+  if (anchor === null) return null;
+  const found = await chain.inclusion(row.txid);
+  const inclusion = found === undefined ? null : { ...found, siblings: [...found.siblings] };
+  return { checkpoint: anchor, txid: row.txid, transaction: row.signedTx, inclusion };
 }

@@ -152,7 +152,7 @@ test("a hostile receiver puts nothing but a checkpoint of the cluster into a tra
         ),
       };
     };
-    const carrying = (data: Uint8Array): Uint8Array => {
+    const carrying = (data: Uint8Array) => {
       const psbt = parsePsbt(honest.psbt);
       return new Uint8Array(encodePsbt(withLast(psbt, Uint8Array.of(0x6a, data.length, ...data))));
     };
