@@ -4,14 +4,17 @@
  *
  *   make bench              everything (about two hours on two cores)
  *   QUICK=1 make bench      fewer samples, and the reduced level of the engine wherever the full one is slow
- *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, envelopes, storage, work
+ *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, history, audit, envelopes, events, storage, work
  */
 import { availableParallelism, cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isCairnError } from "@cairn/core";
+import { auditVerification } from "./audit-verification.ts";
 import { besideBare, safePrimes } from "./beside-bare.ts";
 import { envelopes } from "./envelopes.ts";
+import { events } from "./events.ts";
 import { growth } from "./growth.ts";
+import { history } from "./history.ts";
 import { idle } from "./idle.ts";
 import { memory } from "./memory.ts";
 import { missionTable } from "./mission-table.ts";
@@ -31,7 +34,10 @@ const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   idle: () => idle(plan),
   memory: () => memory(plan),
   growth: () => growth(plan),
+  history: () => history(plan),
+  audit: () => auditVerification(plan),
   envelopes,
+  events,
   storage,
   work,
 };

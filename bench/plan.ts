@@ -15,6 +15,10 @@ export interface Plan {
   readonly idleMs: number;
   /** Transactions of the memory measurement, first and last look. */
   readonly transactions: readonly [number, number];
+  /** Settled payments in the store of a daemon, first and second time. */
+  readonly settled: readonly [number, number];
+  /** Entries of an audit log that is verified. */
+  readonly audited: number;
   /** Payments of the measurement of what the heap keeps, first and last look. */
   readonly grown: readonly [number, number];
 }
@@ -32,6 +36,8 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         sustainedMs: 10_000,
         idleMs: 10_000,
         transactions: [50, 300],
+        settled: [100, 10_000],
+        audited: 20_000,
         grown: [20, 80],
       }
     : {
@@ -45,6 +51,8 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         sustainedMs: 60_000,
         idleMs: 60_000,
         transactions: [100, 10_000],
+        settled: [1_000, 100_000],
+        audited: 1_000_000,
         grown: [100, 1_000],
       };
 }
