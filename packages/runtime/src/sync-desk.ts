@@ -389,6 +389,10 @@ export class SyncDesk {
       if (cause.code === "signature-invalid")
         bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
     });
+    if (bans.refused().has(node))
+      throw new CairnError("NodeBanned", "the peer handed over a wrong signature, and is excluded here", {
+        node,
+      });
     this.#limitFaults(peer);
   }
 
