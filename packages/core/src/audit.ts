@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Encoded } from "./canonical.ts";
 import { clusterIdSchema, type HashHex, hashHexSchema, nodeIndexSchema, unixMsSchema } from "./ids.ts";
 import { bodyHash } from "./signed.ts";
 
@@ -25,6 +26,7 @@ export type AuditEntry = z.output<typeof auditEntrySchema>;
 /** What the first entry names as its predecessor. */
 export const AUDIT_ROOT = "0".repeat(64) as HashHex;
 
-export function auditEntryHash(entry: AuditEntry): HashHex {
+/** @param entry or what it was encoded to */
+export function auditEntryHash(entry: AuditEntry | Encoded): HashHex {
   return bodyHash<HashHex>("cairn/audit/v1", entry);
 }

@@ -7,8 +7,8 @@ import {
   CairnError,
   type Clock,
   type ClusterId,
+  Encoded,
   type ErrorData,
-  encodeCanonical,
   type HashHex,
   type NodeIndex,
   type NodeStore,
@@ -148,15 +148,16 @@ export class AuditLog {
       subject: fact.subject,
       data: Object.fromEntries(Object.entries(fact.data).map(([key, value]) => [key, plain(value)])),
     });
+    const encoded = Encoded.of(entry);
     return {
       seq: entry.seq,
       at: entry.at,
       kind: entry.kind,
       grant: grantOf(entry),
-      body: encodeCanonical(entry),
+      body: encoded.bytes,
       previous: entry.previous,
-      hash: auditEntryHash(entry),
-      signature: this.#signer.sign("cairn/audit/v1", entry),
+      hash: auditEntryHash(encoded),
+      signature: this.#signer.sign("cairn/audit/v1", encoded),
     };
   }
 }
