@@ -14,6 +14,7 @@ import {
   verifySignature,
 } from "@cairn/core";
 import { z } from "zod";
+import { deepFreeze } from "./deep-freeze.ts";
 import { roundSchema, type SignedVote, type Vote } from "./vote.ts";
 
 /**
@@ -71,8 +72,11 @@ export function formCertificate(approvals: readonly SignedVote[], manifest: Mani
   };
 }
 
+/** Certificates that were found valid, and under which manifest. They are frozen, so that what was checked is what is used. */
+const valid = new WeakMap<Certificate, Manifest>();
+
 /**
- * Checks a certificate against the manifest that it names: a spend quorum of distinct members, ascending, each signature valid.
+ * Checks a certificate against the manifest that it names, once however often it is met: a spend quorum of distinct members, ascending, each signature valid.
  * Needs nothing but the two documents.
  * @throws CairnError `wrong-cluster`, `wrong-manifest`, `certificate-invalid`, `quorum-missing`, `not-member`, `signature-invalid`
  */
@@ -81,6 +85,7 @@ export function verifyCertificate(
   manifest: Manifest,
   manifestHash: ManifestHash,
 ): void {
+  if (valid.get(certificate) === manifest && certificate.manifestHash === manifestHash) return;
   if (certificate.cluster !== manifest.cluster) {
     throw new CairnError("wrong-cluster", "the certificate is for another cluster");
   }
@@ -124,4 +129,6 @@ export function verifyCertificate(
       );
     }
   }
+  deepFreeze(certificate);
+  valid.set(certificate, manifest);
 }

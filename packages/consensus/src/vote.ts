@@ -1,5 +1,6 @@
 import {
   clusterIdSchema,
+  decodeCanonical,
   encodeCanonical,
   equalBytes,
   intentHashSchema,
@@ -14,6 +15,7 @@ import {
   verifyManifestWord,
 } from "@cairn/core";
 import { z } from "zod";
+import { deepFreeze } from "./deep-freeze.ts";
 
 /** Rounds of voting on one intent, counted from {@link FIRST_ROUND}. */
 export const MAX_ROUNDS = 3;
@@ -55,12 +57,39 @@ export function signVote(vote: Vote, signer: Signer): SignedVote {
   return signBody("cairn/vote/v1", vote, signer);
 }
 
+/** Bytes of votes that were encoded or decoded before. The votes are frozen. */
+const bytesOf = new WeakMap<SignedVote, Uint8Array>();
+
+/** The vote's canonical bytes, made once. */
+export function encodeVote(signed: SignedVote): Uint8Array {
+  const known = bytesOf.get(signed);
+  if (known !== undefined) return known;
+  const bytes = encodeCanonical(signed);
+  deepFreeze(signed);
+  bytesOf.set(signed, bytes);
+  return bytes;
+}
+
+/** @throws CairnError `malformed` */
+export function decodeVote(bytes: Uint8Array): SignedVote {
+  const signed = decodeCanonical(signedVoteSchema, bytes);
+  deepFreeze(signed);
+  bytesOf.set(signed, bytes);
+  return signed;
+}
+
+/** Votes that were found genuine, and under which manifest. They are frozen, so that what was checked is what is used. */
+const genuine = new WeakMap<SignedVote, Manifest>();
+
 /**
- * Checks that `signed` is a member's vote under this manifest.
+ * Checks that `signed` is a member's vote under this manifest. The same vote is checked once, however often it is met.
  * @throws CairnError `wrong-cluster`, `wrong-manifest`, `not-member`, `signature-invalid`
  */
 export function verifyVote(signed: SignedVote, manifest: Manifest, manifestHash: ManifestHash): void {
+  if (genuine.get(signed) === manifest && signed.body.manifestHash === manifestHash) return;
   verifyManifestWord("cairn/vote/v1", signed, signed.body.voter, manifest, manifestHash);
+  deepFreeze(signed);
+  genuine.set(signed, manifest);
 }
 
 /** Whether two votes say the same. Two that do not, of one voter for one intent and round, are a double vote. */

@@ -1,4 +1,4 @@
-import type { Courier, ErrorData, NodeIndex, PeerMessage, StoreWrite } from "@cairn/core";
+import type { Courier, ErrorData, IntentHash, NodeIndex, PeerMessage, StoreWrite } from "@cairn/core";
 
 /** One thing worth an entry in the audit log. */
 export interface AuditFact {
@@ -201,7 +201,7 @@ export class Loop {
       .flatMap(({ batch }) => batch.facts)
       .flatMap((fact) => (this.#quota === undefined ? fact : (this.#quota.admit(fact) ?? [])));
     try {
-      const writes = [...done.flatMap(({ batch }) => batch.writes), ...this.#audit.entries(facts)];
+      const writes = [...lasting(done.flatMap(({ batch }) => batch.writes)), ...this.#audit.entries(facts)];
       if (writes.length > 0) await this.#store.commit(writes);
       this.#audit.committed();
     } catch (cause) {
@@ -235,4 +235,11 @@ export class Loop {
     if (done.length === 1) done[0]?.entry.reject(cause);
     else for (const { entry } of done) await this.#runTogether([entry]);
   }
+}
+
+/** The writes without rows of spends that a later write of the same commit replaces. */
+function lasting(writes: readonly StoreWrite[]): readonly StoreWrite[] {
+  const last = new Map<IntentHash, StoreWrite>();
+  for (const write of writes) if (write.write === "transaction") last.set(write.row.intent, write);
+  return writes.filter((write) => write.write !== "transaction" || last.get(write.row.intent) === write);
 }

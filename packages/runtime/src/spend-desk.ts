@@ -1,16 +1,20 @@
 import type { ChainSource, CheckedSpend } from "@cairn/bitcoin";
 import {
+  type Certificate,
   certificateSchema,
   deriveGrant,
   type Evidence,
   type Grant,
   type GrantEvidence,
+  type GrantSource,
+  type Intent,
   type VotingEffect,
 } from "@cairn/consensus";
 import {
   type Clock,
   decodeCanonical,
   type IntentHash,
+  type Manifest,
   type NodeStore,
   type Random,
   type RequestHash,
@@ -101,6 +105,9 @@ export class SpendDesk {
   readonly #intake: SpendIntake;
   /** What restored machines asked for, until {@link resume}. */
   readonly #restored = new Map<IntentHash, readonly VotingEffect[]>();
+  /** What follows from each reading of a PSBT, and from a row's certificate. */
+  readonly #grants = new WeakMap<CheckedSpend, { readonly grant: Grant; readonly source: GrantSource }>();
+  readonly #certificates = new WeakMap<Uint8Array, Certificate>();
   /** Requests that are being turned into intents. */
   readonly #submitting = new Map<RequestHash, Promise<TransactionRow>>();
   /** Requests that come at once pick their coins one after another. */
@@ -257,28 +264,45 @@ export class SpendDesk {
     const live = this.#live.get(hash);
     if (live === undefined || live.checked === null) return null;
     const { manifest, manifestHash } = this.#options.book.under(live.intent.manifestHash);
-    const source = {
-      intent: live.intent,
+    const known = this.#grants.get(live.checked);
+    const { grant, source } = known ?? this.#derive(live.intent, live.checked, manifest);
+    if (known === undefined) this.#grants.set(live.checked, { grant, source });
+    const { certificate, signedTx, firstSeenAt } = live.row;
+    return {
+      grant,
+      evidence: {
+        ...source,
+        manifestHash,
+        firstSeenAt,
+        standing: live.voiding || signedTx !== null ? "ended" : "live",
+        certificate: certificate === null ? null : this.#certificate(certificate),
+      },
+    };
+  }
+
+  #derive(
+    intent: Intent,
+    checked: CheckedSpend,
+    manifest: Manifest,
+  ): { readonly grant: Grant; readonly source: GrantSource } {
+    const source: GrantSource = {
+      intent,
       manifest,
-      wallet: this.#modules.wallets.get(live.intent.wallet).signed.record,
-      inputs: live.checked.inputs.map(({ sighash, path, outpoint, amountSats }): Grant["inputs"][number] => ({
+      wallet: this.#modules.wallets.get(intent.wallet).signed.record,
+      inputs: checked.inputs.map(({ sighash, path, outpoint, amountSats }): Grant["inputs"][number] => ({
         sighash: toHex(sighash.digest) as Grant["inputs"][number]["sighash"],
         path: [path[0], path[1]],
         outpoint,
         amountSats,
       })),
     };
-    const { certificate, signedTx, firstSeenAt } = live.row;
-    return {
-      grant: deriveGrant(source),
-      evidence: {
-        ...source,
-        manifestHash,
-        firstSeenAt,
-        standing: live.voiding || signedTx !== null ? "ended" : "live",
-        certificate: certificate === null ? null : decodeCanonical(certificateSchema, certificate),
-      },
-    };
+    return { grant: deriveGrant(source), source };
+  }
+
+  #certificate(body: Uint8Array): Certificate {
+    const certificate = this.#certificates.get(body) ?? decodeCanonical(certificateSchema, body);
+    this.#certificates.set(body, certificate);
+    return certificate;
   }
 
   /** Changes a spend's row. @throws CairnError `not-found` */

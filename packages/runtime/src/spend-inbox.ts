@@ -2,12 +2,12 @@ import {
   certificateSchema,
   checkIntent,
   checkIntentForm,
+  decodeVote,
   deferralSchema,
   type Intent,
   intentHash,
   intentSchema,
   signedVoidSchema,
-  signedVoteSchema,
   type VotingEvent,
   verifyVoid,
   verifyVote,
@@ -102,7 +102,7 @@ export class SpendInbox {
 
   async onVote(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const { loop, live, faulty } = this.#modules;
-    const vote = decodeCanonical(signedVoteSchema, payload);
+    const vote = decodeVote(payload);
     const hash = vote.body.intentHash;
     const { manifest, manifestHash } = this.#options.book.under(vote.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVote(vote, manifest, manifestHash)))) return;

@@ -1,10 +1,9 @@
 import { parsePsbt, unsignedTransactionId } from "@cairn/bitcoin";
-import { type Intent, initial, intentHash, signedVoteSchema } from "@cairn/consensus";
+import { decodeVote, type Intent, initial, intentHash } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
   checkpointHash,
-  decodeCanonical,
   encodeCanonical,
   type IntentHash,
   isCairnError,
@@ -131,7 +130,7 @@ export class SpendIntake {
       }
       voting.open(batch, hash);
       for (const vote of votes) {
-        const signed = decodeCanonical(signedVoteSchema, vote.body);
+        const signed = decodeVote(vote.body);
         voting.step(batch, hash, { kind: "vote", from: vote.voter, vote: signed }, true);
       }
       for (const { event } of early.take(batch, hash)) {

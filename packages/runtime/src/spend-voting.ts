@@ -1,6 +1,7 @@
 import {
   type Certificate,
   type Deferral,
+  encodeVote,
   FIRST_ROUND,
   grantIdOf,
   type Intent,
@@ -77,6 +78,14 @@ const rowStates: Record<VotingState["name"], TransactionState | null> = {
   Voided: "failed",
   Dead: "failed",
 };
+
+/** States of which other entries of the audit log tell: votes, certificates, and what became of the transaction. */
+const toldOtherwise: ReadonlySet<VotingState["name"]> = new Set<VotingState["name"]>([
+  "Collecting",
+  "ThresholdReached",
+  "Submitted",
+  "Confirmed",
+]);
 
 /** States that say why a spend was never paid. */
 const endedStates: ReadonlySet<TransactionState> = new Set<TransactionState>([
@@ -251,7 +260,7 @@ export class SpendVoting {
       this.#modules.signer,
     );
     batch.audit("vote-cast", hash, { round, approve, reason: reason?.code ?? null });
-    batch.post(this.#others, `vote/${hash}/${round}`, peerMessage("vote", encodeCanonical(vote)));
+    batch.post(this.#others, `vote/${hash}/${round}`, peerMessage("vote", encodeVote(vote)));
     // The machine takes the vote in within the same commit, so the row, the reservation and the outbox are one.
     this.step(batch, hash, { kind: "vote", from: me, vote });
   }
@@ -386,7 +395,7 @@ export class SpendVoting {
   #named(batch: Batch, hash: IntentHash, name: VotingState["name"]): void {
     const { row, voting } = this.#modules.live.of(hash);
     const state = this.#isOverdue(row, voting) ? "expired" : rowStates[name];
-    batch.audit("voting-state", hash, { state: name });
+    if (!toldOtherwise.has(name)) batch.audit("voting-state", hash, { state: name });
     // Death frees what a spend held; what it ended of is still what people want to read.
     const explained = (name === "Dead" || name === "Voided") && endedStates.has(row.state);
     if (state === null || explained) return;

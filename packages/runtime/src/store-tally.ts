@@ -1,4 +1,4 @@
-import type { SignedVote, Tally } from "@cairn/consensus";
+import { encodeVote, type SignedVote, type Tally } from "@cairn/consensus";
 import { encodeCanonical, type UnixMs } from "@cairn/core";
 import type { Batch } from "./loop.ts";
 
@@ -30,7 +30,7 @@ export function storeVote(batch: Batch, vote: SignedVote, receivedAt: UnixMs): v
       approve,
       reason: reason?.code ?? null,
       signature: vote.signature,
-      body: encodeCanonical(vote),
+      body: encodeVote(vote),
       receivedAt,
     },
   });

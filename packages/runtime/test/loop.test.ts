@@ -174,3 +174,19 @@ test("what fails after the commit is reported, and neither its siblings nor late
   assert.deepEqual(log, ["commit a", "apply a", "apply b", "commit c"]);
   assert.deepEqual(reported, [fault]);
 });
+
+test("of a spend's row that changes several times before a commit, the last is written, once", async () => {
+  const written: StoreWrite[] = [];
+  const { loop } = bench(async (writes) => void written.push(...writes));
+  const row = (intent: string, state: string) =>
+    ({ write: "transaction", row: { intent, state } }) as unknown as StoreWrite;
+  await Promise.all([
+    loop.run((batch) => {
+      batch.write(row("a", "pending"));
+      batch.write(row("b", "voting"));
+      batch.write(row("a", "voting"));
+    }),
+    loop.run((batch) => batch.write(row("a", "approved"))),
+  ]);
+  assert.deepEqual(written, [row("b", "voting"), row("a", "approved")]);
+});

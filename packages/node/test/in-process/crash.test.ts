@@ -9,7 +9,7 @@ test("a node that dies around a commit of a spend comes back, and the request is
   try {
     const record = await scene.cluster.makeWallet("frost");
     for (let coin = 0; coin < 4; coin += 1) scene.fund(record, 500_000n);
-    const points: CrashPoint[] = [1, 2, 3, 5, 8].flatMap((commit) =>
+    const points: CrashPoint[] = [1, 2, 3, 5, 6].flatMap((commit) =>
       faults.map((fault): CrashPoint => ({ node: commit % 2 === 0 ? 3 : 1, commit, fault })),
     );
     for (const point of points) {
