@@ -53,9 +53,12 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export async function createBench(policy: PolicyLimits = {}): Promise<Bench> {
+export async function createBench(
+  policy: PolicyLimits = {},
+  network: InitClusterOptions["network"] = "regtest",
+): Promise<Bench> {
   const folder = await temporaryFolder();
-  const cluster = await initCluster({ ...clusterOptions(join(folder, "cluster")), policy });
+  const cluster = await initCluster({ ...clusterOptions(join(folder, "cluster")), policy, network });
   const node = await FakeNode.start(cluster);
   cleanings.push(() => node.close());
   return {

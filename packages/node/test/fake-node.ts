@@ -81,6 +81,8 @@ export class FakeNode implements NodeFacade {
   alerts: Alert[] = [];
   /** Verified backups, in memory; nothing leaves them. */
   readonly backups: NodeFacade["backups"];
+  /** Keys that lack backups, in place of what follows from the keys made here. */
+  unbackedNow: ReturnType<NodeFacade["backups"]["unbacked"]> | null = null;
 
   makeBackup(): MadeBackup {
     this.#refuse();
@@ -138,8 +140,10 @@ export class FakeNode implements NodeFacade {
         return backups.take(signed);
       },
       words: () => backups.words(),
-      unbacked: () => backups.unbacked(),
-      overridden: (keyId, address, missing) => backups.overridden(keyId, address, missing),
+      unbacked: () => this.unbackedNow ?? backups.unbacked(),
+      overridden: async (keyId, address, missing) => {
+        this.recorded.push(`address-without-backups ${keyId} ${address} ${missing.join()}`);
+      },
     };
     const desk = new ChangeDesk(
       { me: nodeIndexSchema.parse(1), clockSkewMs: 30_000 },
