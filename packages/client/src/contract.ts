@@ -120,6 +120,18 @@ export const contract = {
     response: view.transactionDetailSchema,
     status: 200,
   },
+  refreshTransaction: {
+    method: "POST",
+    path: "/api/v1/transactions/:txid/refresh",
+    summary:
+      "One transaction, after this node has looked for it at its chain source now. Looks that are asked for within five seconds are one",
+    tag: "transactions",
+    role: "viewer",
+    params: z.object({ txid: hex32Schema }),
+    response: view.transactionDetailSchema,
+    status: 200,
+    refusals: ["chain-unavailable", "busy"],
+  },
   getRequest: {
     method: "GET",
     path: "/api/v1/requests/:request",

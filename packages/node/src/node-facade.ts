@@ -21,6 +21,7 @@ import type { PolicyVerdict } from "@cairn/policy";
 import type {
   ApprovalStanding,
   BackupDesk,
+  ChainWatch,
   ChangeDesk,
   GrantDesk,
   KeyProgress,
@@ -67,7 +68,7 @@ export interface NodeFacade {
   readonly manifests: Pick<ManifestBook, "chain" | "under">;
   readonly grants: Pick<GrantDesk, "spendOf" | "signing" | "keygen" | "check">;
   readonly changes: Pick<ChangeDesk, "list" | "get" | "propose" | "sign" | "refuse">;
-  readonly chain: { readonly tipHeight: number | null };
+  readonly chain: Pick<ChainWatch, "tipHeight" | "refresh">;
 }
 
 export interface FacadeWallet {

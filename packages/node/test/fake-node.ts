@@ -94,7 +94,15 @@ export class FakeNode implements NodeFacade {
       file: new Uint8Array([1, 2]),
     };
   }
-  readonly chain = { tipHeight: 101 };
+  /** Spends that were looked for at the chain. */
+  readonly lookedFor: string[] = [];
+  readonly chain: NodeFacade["chain"] = {
+    tipHeight: 101,
+    refresh: async (intent) => {
+      this.#refuse();
+      this.lookedFor.push(intent);
+    },
+  };
   readonly manifests: ManifestBook;
   readonly changes: NodeFacade["changes"];
   readonly grants: GrantDesk;

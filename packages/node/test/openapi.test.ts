@@ -182,6 +182,7 @@ const refused = (code: ErrorCode) =>
 /** Why each status of a refusal comes, where it is not of the general kind. */
 const special: Readonly<Record<string, ErrorCode>> = {
   "createTransaction 503": "chain-unavailable",
+  "refreshTransaction 503": "chain-unavailable",
   "createTransaction 404": "not-found",
   "approveRequest 422": "expired",
   "approveRequest 503": "busy",

@@ -1,5 +1,13 @@
 import type { ChainSource } from "@cairn/bitcoin";
-import { type Clock, fromHex, type IntentHash, isCairnError, type NodeIndex, type Timer } from "@cairn/core";
+import {
+  CairnError,
+  type Clock,
+  fromHex,
+  type IntentHash,
+  isCairnError,
+  type NodeIndex,
+  type Timer,
+} from "@cairn/core";
 import type { LiveSpend } from "./live-spends.ts";
 import type { Loop } from "./loop.ts";
 import type { SpendDesk } from "./spend-desk.ts";
@@ -22,12 +30,26 @@ export interface ChainWatchModules {
   readonly report: (cause: unknown) => void;
 }
 
+/** Least time between two looks at one spend that people ask for. */
+const REFRESH_MS = 5_000;
+/** Looks that people ask for and that wait for their turn. */
+const MAX_REFRESHES = 64;
+
+/** A look that somebody asked for: those who ask before `until`, by the monotonic clock, share it. */
+interface Refresh {
+  readonly look: Promise<void>;
+  readonly until: number;
+}
+
 /** Publishes signed transactions and follows them into the chain, reorganisations included. */
 export class ChainWatch {
   readonly #options: ChainWatchOptions;
   readonly #modules: ChainWatchModules;
   #timer: Timer | null = null;
   #looking: Promise<void> | null = null;
+  readonly #refreshes = new Map<IntentHash, Refresh>();
+  /** Looks take turns: what one finds is stored before the next begins. */
+  #turn: Promise<unknown> = Promise.resolve();
   #tip: { readonly height: number; readonly hash: string } | null = null;
   #closed = false;
 
@@ -48,7 +70,7 @@ export class ChainWatch {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    await this.#looking;
+    await this.#turn;
   }
 
   /** Publishes a transaction now; whoever made it does so first, the others where it is missing at their next look. */
@@ -61,11 +83,49 @@ export class ChainWatch {
 
   /** Looks at the chain now, and again every `pollMs` from here. Looks that overlap are one. */
   look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
+    this.#looking ??= this.#inTurn(() => this.#look()).finally(() => {
       this.#looking = null;
       this.#schedule(this.#options.pollMs);
     });
     return this.#looking;
+  }
+
+  /**
+   * Looks at one spend now, because somebody asks. Those who ask at once, or a moment later, share one look, and one look is made at a
+   * time, so that callers cannot hammer the chain source. One that is settled, or unknown, needs none but at the chain's height.
+   * @throws CairnError `chain-unavailable`, `chain-answer-invalid`, `busy`
+   */
+  refresh(hash: IntentHash): Promise<void> {
+    const now = this.#modules.clock.monotonic();
+    for (const [each, { until }] of this.#refreshes) if (until <= now) this.#refreshes.delete(each);
+    const known = this.#refreshes.get(hash);
+    if (known !== undefined) return known.look;
+    const waiting = [...this.#refreshes.values()].filter(({ until }) => until === Number.POSITIVE_INFINITY);
+    if (this.#closed || waiting.length >= MAX_REFRESHES) {
+      return Promise.reject(
+        new CairnError("busy", "too many looks at the chain are asked for; the node looks by itself as well"),
+      );
+    }
+    const look = this.#inTurn(() => this.#lookAt(hash));
+    this.#refreshes.set(hash, { look, until: Number.POSITIVE_INFINITY });
+    const end = (): void => {
+      const distance = Math.min(REFRESH_MS, this.#options.pollMs);
+      this.#refreshes.set(hash, { look, until: this.#modules.clock.monotonic() + distance });
+    };
+    look.then(end, end);
+    return look;
+  }
+
+  #inTurn(look: () => Promise<void>): Promise<void> {
+    const made = this.#turn.then(look);
+    this.#turn = made.catch(() => {});
+    return made;
+  }
+
+  async #lookAt(hash: IntentHash): Promise<void> {
+    const { height } = await this.#readTip();
+    const live = this.#modules.spends.get(hash);
+    if (live !== undefined) await this.#lookFor(live, height);
   }
 
   #schedule(delayMs: number): void {
@@ -77,26 +137,35 @@ export class ChainWatch {
   }
 
   async #look(): Promise<void> {
-    let tip: { readonly height: number; readonly hash: string };
+    let height: number;
     try {
-      tip = await this.#modules.chain.tip();
+      ({ height } = await this.#readTip());
     } catch (error) {
       if (!isCairnError(error)) throw error;
       return this.#modules.report(error);
     }
-    if (this.#tip?.hash !== tip.hash) this.#modules.moved();
-    this.#tip = tip;
     for (const live of this.#modules.spends.all()) {
       // One that was settled may have ended others of its lineage.
       if (this.#modules.spends.get(live.row.intent) === undefined) continue;
       try {
-        if (live.row.signedTx !== null) await this.#follow(live, tip.height);
-        else await this.#watchForConflict(live, tip.height);
+        await this.#lookFor(live, height);
       } catch (error) {
         if (!isCairnError(error)) throw error;
         this.#modules.report(error);
       }
     }
+  }
+
+  async #readTip(): Promise<{ readonly height: number }> {
+    const tip = await this.#modules.chain.tip();
+    if (this.#tip?.hash !== tip.hash) this.#modules.moved();
+    this.#tip = tip;
+    return tip;
+  }
+
+  async #lookFor(live: LiveSpend, tip: number): Promise<void> {
+    if (live.row.signedTx !== null) await this.#follow(live, tip);
+    else await this.#watchForConflict(live, tip);
   }
 
   async #follow(live: LiveSpend, tip: number): Promise<void> {

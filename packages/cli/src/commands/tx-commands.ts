@@ -26,16 +26,25 @@ export function addTxCommands(program: Command, context: CommandContext): void {
   tx.command("status")
     .argument("<txid>", "transaction id")
     .description("one transaction with its approvals, votes and signers")
+    .option("--refresh", "have the node look at its chain source now, and not tell what it saw last")
     .option("--watch", "follow it until it is confirmed or has ended")
     .option("--timeout <time>", "give up watching after this time")
-    .addHelpText("after", examples("cairn tx status TXID", "cairn tx status TXID --watch --timeout 30m"))
-    .action(async (text: string, options: { watch?: true; timeout?: string }) => {
+    .addHelpText(
+      "after",
+      examples(
+        "cairn tx status TXID",
+        "cairn tx status TXID --refresh",
+        "cairn tx status TXID --watch --timeout 30m",
+      ),
+    )
+    .action(async (text: string, options: { refresh?: true; watch?: true; timeout?: string }) => {
       const txid = hex32(text, "a transaction id");
       const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout);
       const access = await context.access();
       const { output } = context;
       if (options.watch !== true) {
-        const detail = await access.client.call("getTransaction", { params: { txid } });
+        const call = options.refresh === true ? "refreshTransaction" : "getTransaction";
+        const detail = await access.client.call(call, { params: { txid } });
         output.answer(detail, () => printTransaction(output, detail));
         return;
       }

@@ -1,5 +1,5 @@
 import type { TransactionDetail } from "@cairn/client";
-import { CairnError, type ErrorCode, errorCodes, type TransactionState } from "@cairn/core";
+import { CairnError, type ErrorCode, errorCodes, isCairnError, type TransactionState } from "@cairn/core";
 import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
 import { follow } from "../follow.ts";
@@ -34,10 +34,15 @@ export async function watchTransaction(
   const { txid, until, timeoutMs, check } = options;
   const progress = context.progress;
   const target = way.indexOf(until);
+  let atChain = false;
   try {
     const readings = follow(
       {
-        read: () => access.client.call("getTransaction", { params: { txid } }),
+        read: async () => {
+          const detail = await readTransaction(access, txid, atChain);
+          atChain = detail.state === "broadcasting";
+          return detail;
+        },
         concerns: (event) => event.type === "transaction",
         timeoutMs,
         unreachable: (error) => progress.show(`no answer (${error.code}); trying again`, null),
@@ -63,6 +68,25 @@ export async function watchTransaction(
   } finally {
     progress.end();
   }
+}
+
+/**
+ * Reads a transaction; once it is at the chain, only a look there brings news. Where that can't be had now, what the node saw last serves:
+ * it looks by itself as well.
+ */
+async function readTransaction(
+  { client }: ClusterAccess,
+  txid: string,
+  atChain: boolean,
+): Promise<TransactionDetail> {
+  if (atChain) {
+    try {
+      return await client.call("refreshTransaction", { params: { txid } });
+    } catch (error) {
+      if (!isCairnError(error, "chain-unavailable") && !isCairnError(error, "busy")) throw error;
+    }
+  }
+  return client.call("getTransaction", { params: { txid } });
 }
 
 /** What a transaction waits for, where that can be counted. */

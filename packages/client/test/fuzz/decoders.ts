@@ -159,6 +159,16 @@ const approval = {
   signature: signatureHexSchema.parse(protocol.examples["spend-approval"]?.signature),
 };
 
+const detail = {
+  ...transaction,
+  rawTx: "02000000",
+  signers: [1, 2, 3, 4],
+  votes: [{ node: 1, round: 0, approve: false, reason: "policy-denied", receivedAt: at }],
+  votingState: "Collecting",
+  inputs: [{ txid: hex("c"), vout: 0, amountSats: "6000", scriptPubKey: "0014" }],
+  timingsMs: { voting: 12.5 },
+};
+
 /** What each call takes, and an answer with every field filled that it may have. A call without a sample is no valid type. */
 const calls: {
   readonly [Name in RouteName]: {
@@ -185,18 +195,8 @@ const calls: {
   },
   createTransaction: { input: { body: request, idempotencyKey: "order-1" }, sample: transaction },
   listTransactions: { input: {}, sample: { transactions: [transaction], next: "cursor" } },
-  getTransaction: {
-    input: { params: { txid } },
-    sample: {
-      ...transaction,
-      rawTx: "02000000",
-      signers: [1, 2, 3, 4],
-      votes: [{ node: 1, round: 0, approve: false, reason: "policy-denied", receivedAt: at }],
-      votingState: "Collecting",
-      inputs: [{ txid: hex("c"), vout: 0, amountSats: "6000", scriptPubKey: "0014" }],
-      timingsMs: { voting: 12.5 },
-    },
-  },
+  getTransaction: { input: { params: { txid } }, sample: detail },
+  refreshTransaction: { input: { params: { txid } }, sample: detail },
   getRequest: {
     input: { params: { request: hex("5") } },
     sample: { request: hex("5"), body: request.request, signature: request.signature, transaction },

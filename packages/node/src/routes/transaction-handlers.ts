@@ -1,4 +1,4 @@
-import { spendRequestText, type TransactionView } from "@cairn/client";
+import { spendRequestText, type TransactionDetail, type TransactionView } from "@cairn/client";
 import { intentSchema } from "@cairn/consensus";
 import {
   CairnError,
@@ -44,7 +44,12 @@ export function transactionHandlers(
   modules: ApiModules,
 ): Pick<
   Handlers,
-  "createTransaction" | "listTransactions" | "getTransaction" | "getRequest" | "approveRequest"
+  | "createTransaction"
+  | "listTransactions"
+  | "getTransaction"
+  | "refreshTransaction"
+  | "getRequest"
+  | "approveRequest"
 > {
   const { node, store, spendFacts } = modules;
 
@@ -87,6 +92,41 @@ export function transactionHandlers(
     });
   };
 
+  const rowOf = async (txid: string): Promise<TransactionRow> => {
+    const row = await store.transaction({ txid: txidSchema.parse(txid) });
+    if (row === null) {
+      throw new CairnError(
+        "not-found",
+        "this node knows no such transaction; `cairn tx list` names those it knows",
+        {
+          txid: txid,
+        },
+      );
+    }
+    return row;
+  };
+
+  const detailOf = async (row: TransactionRow): Promise<TransactionDetail> => {
+    const [[facts], votes] = await Promise.all([spendFacts.of([row]), store.votes(row.intent)]);
+    if (facts === undefined) throw new CairnError("internal", "the spend's facts are missing");
+    const metadata = readMetadata(row.metadata);
+    return {
+      ...view(row, facts),
+      rawTx: row.signedTx,
+      signers: [...metadata.signers],
+      votes: votes.map(({ voter, round, approve, reason, receivedAt }) => ({
+        node: voter,
+        round,
+        approve,
+        reason,
+        receivedAt: timeText(receivedAt),
+      })),
+      votingState: node.spends.get(row.intent)?.voting.name ?? settledVotingState[row.state],
+      inputs: facts.inputs.map((input) => ({ ...input, amountSats: input.amountSats.toString() })),
+      timingsMs: { ...metadata.timings },
+    };
+  };
+
   return {
     async createTransaction({ body, prepare }) {
       const signed = "request" in body;
@@ -126,35 +166,13 @@ export function transactionHandlers(
       };
     },
 
-    async getTransaction({ params }) {
-      const row = await store.transaction({ txid: txidSchema.parse(params.txid) });
-      if (row === null) {
-        throw new CairnError(
-          "not-found",
-          "this node knows no such transaction; `cairn tx list` names those it knows",
-          {
-            txid: params.txid,
-          },
-        );
-      }
-      const [[facts], votes] = await Promise.all([spendFacts.of([row]), store.votes(row.intent)]);
-      if (facts === undefined) throw new CairnError("internal", "the spend's facts are missing");
-      const metadata = readMetadata(row.metadata);
-      return {
-        ...view(row, facts),
-        rawTx: row.signedTx,
-        signers: [...metadata.signers],
-        votes: votes.map(({ voter, round, approve, reason, receivedAt }) => ({
-          node: voter,
-          round,
-          approve,
-          reason,
-          receivedAt: timeText(receivedAt),
-        })),
-        votingState: node.spends.get(row.intent)?.voting.name ?? settledVotingState[row.state],
-        inputs: facts.inputs.map((input) => ({ ...input, amountSats: input.amountSats.toString() })),
-        timingsMs: { ...metadata.timings },
-      };
+    getTransaction: async ({ params }) => detailOf(await rowOf(params.txid)),
+
+    async refreshTransaction({ params }) {
+      const { intent } = await rowOf(params.txid);
+      await node.chain.refresh(intent);
+      // Of several intents around one transaction, the look may have found out which one is paid.
+      return detailOf(await rowOf(params.txid));
     },
 
     async getRequest({ params }) {
