@@ -58,6 +58,7 @@ import {
   encodeCanonical,
   type FenceAnswer,
   type FenceChallenge,
+  fenceAnswerHash,
   formChangeCommit,
   fromHex,
   type HashHex,
@@ -433,6 +434,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     position: { epoch: 0, burnCounter: 0, auditLength: 1 },
     auditHead: auditEntryHash(entry),
     continues: null,
+    remembered: null,
     answeredAt: at(60),
   };
   const challenge: FenceChallenge = {
@@ -453,6 +455,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     position: { epoch: 0, burnCounter: 0, auditLength: 2 },
     auditHead: auditEntryHash(second),
     continues: { auditLength: 1, auditHead: auditEntryHash(entry) },
+    remembered: fenceAnswerHash(earlier),
     answeredAt: at(120),
   };
   add("fence-answer", "cairn/fence/v1", answer, node(1));
@@ -889,6 +892,30 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
       partial: signPartial(partial, key("node 1")),
       publicData,
       acceptance: signPublicDataAcceptance(accepted, key("node 1")),
+    },
+    null,
+  );
+  add(
+    "evidence-rollback",
+    null,
+    {
+      type: "Rollback",
+      ...claim,
+      answers: [
+        signFenceAnswer(answer, key("node 1")),
+        signFenceAnswer(
+          {
+            ...answer,
+            nonce: digest("later fence nonce") as Nonce,
+            position: { ...answer.position, auditLength: 1 },
+            auditHead: auditEntryHash(entry),
+            continues: { auditLength: 2, auditHead: null },
+            remembered: fenceAnswerHash(answer),
+            answeredAt: at(60),
+          },
+          key("node 1"),
+        ),
+      ],
     },
     null,
   );

@@ -8,6 +8,7 @@ import {
   type Signed,
   type Signer,
   signBody,
+  signedFenceAnswerSchema,
   signedSchema,
   signedWalletRecordSchema,
 } from "@cairn/core";
@@ -76,6 +77,12 @@ const faultSchemas = [
       ),
     acceptance: signedPublicDataAcceptanceSchema,
   }),
+  /** Two answers of one node to fence challenges, of which the later denies the earlier. */
+  z.strictObject({
+    type: z.literal("Rollback"),
+    ...claim,
+    answers: z.tuple([signedFenceAnswerSchema, signedFenceAnswerSchema]),
+  }),
 ] as const;
 
 /** A node's word, under `cairn/accusation/v1`, that the evidence proves its fault: a false word is a fault of its own. */
@@ -114,7 +121,7 @@ export function signAccusation(body: Accusation, accuser: Signer): SignedAccusat
 /** What evidence alleges. */
 export interface Offence {
   readonly node: NodeIndex;
-  /** Intent or session that it is about, for records; null for accusations. */
+  /** Intent or session that it is about, for records; null where it is about neither. */
   readonly subject: string | null;
   /** The same for every proof of one offence, at every node, so that it is punished once: the id of its violation. */
   readonly id: HashHex;
@@ -145,6 +152,11 @@ function allegation(evidence: Evidence): Pick<Offence, "node" | "subject"> & Rec
     case "InvalidPartial": {
       const { from, session, presignature } = evidence.partial.body;
       return { node: from, subject: session, presignature };
+    }
+    case "Rollback": {
+      const { node, position } = evidence.answers[0].body;
+      // Everybody who remembers more than the node does can make a proof: they are one offence.
+      return { node, subject: null, epoch: position.epoch };
     }
     case "FalseAccusation": {
       const { accuser, evidence: alleged } = evidence.accusation.body;

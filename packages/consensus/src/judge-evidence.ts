@@ -4,6 +4,7 @@ import {
   type Manifest,
   type ManifestHash,
   type NodeIndex,
+  provesSetBack,
   sha256Hex,
   toHex,
   verifyMemberWord,
@@ -62,6 +63,8 @@ export function judgeEvidence(
         return judgeEquivocation(evidence, rules.manifest);
       case "InvalidPartial":
         return judgeInvalidPartial(evidence, rules.manifest);
+      case "Rollback":
+        return judgeRollback(evidence, rules.manifest);
       case "FalseAccusation":
         return judgeFalseAccusation(evidence, rules, verifiers);
     }
@@ -160,6 +163,14 @@ function judgeInvalidPartial(
   if (!fits) return forged("the accused did not sign these public data for this presignature");
   if (isEcdsaPartialRight(data, body)) return forged("the partial is right");
   return { kind: "proven", type: "InvalidPartial", node: body.from };
+}
+
+function judgeRollback({ answers: [earlier, later] }: Of<"Rollback">, manifest: Manifest): Judgement {
+  const { node } = earlier.body;
+  for (const answer of [earlier, later]) verifyMemberWord("cairn/fence/v1", answer, node, manifest);
+  if (provesSetBack(earlier.body, later.body) === null)
+    return forged("the answers do not contradict each other, or the later one does not name the earlier");
+  return { kind: "proven", type: "Rollback", node };
 }
 
 function judgeFalseAccusation(

@@ -4,12 +4,17 @@ import {
   decodeCanonical,
   type ExecutionId,
   encodeCanonical,
+  type FenceAnswer,
+  fenceAnswerHash,
   type HashHex,
   type NodeIndex,
+  type Nonce,
   type PresignatureId,
   type SessionId,
+  type SignedFenceAnswer,
   type SignedWalletRecord,
   sha256Hex,
+  signFenceAnswer,
   type UnixMs,
   type WalletRecord,
   walletIdOf,
@@ -35,7 +40,7 @@ import {
   signPartial,
   signPublicDataAcceptance,
 } from "../src/index.ts";
-import { clusterOf, hash, intentOf, nodeOf, rejection, requestOf, signerOf, voteOf } from "./cluster.ts";
+import { clusterOf, hash, intentOf, NOW, nodeOf, rejection, requestOf, signerOf, voteOf } from "./cluster.ts";
 import { ecdsaPresignature } from "./ecdsa-presignature.ts";
 
 const cluster = clusterOf();
@@ -203,12 +208,59 @@ const falseAccusation = (accuser: number, evidence: Evidence): Evidence =>
     }),
   );
 
+/** A word of node `by` on how far it is, to whoever asked, after it was shown `remembered`. */
+function fenceAnswer(
+  by: number,
+  change: Partial<FenceAnswer> = {},
+  remembered: SignedFenceAnswer | null = null,
+): SignedFenceAnswer {
+  const body: FenceAnswer = {
+    version: 1,
+    cluster: cluster.manifest.cluster,
+    node: by as NodeIndex,
+    challenger: 1 as NodeIndex,
+    nonce: hash("nonce") as Nonce,
+    position: { epoch: 0, burnCounter: 4, auditLength: 9 },
+    auditHead: hash("head 9") as HashHex,
+    continues: null,
+    remembered: remembered === null ? null : fenceAnswerHash(remembered.body),
+    answeredAt: NOW,
+    ...change,
+  };
+  return signFenceAnswer(body, nodeOf(cluster, by));
+}
+
+const rollback = (earlier: SignedFenceAnswer, later: SignedFenceAnswer): Of<"Rollback"> => ({
+  type: "Rollback",
+  version: 1,
+  manifestHash,
+  answers: [earlier, later],
+});
+
+/** What a node signs that was set back after `answer`, when it is shown that. */
+const setBack = (by: number, answer: SignedFenceAnswer, change: Partial<FenceAnswer> = {}) =>
+  fenceAnswer(
+    by,
+    {
+      position: { epoch: 0, burnCounter: 3, auditLength: 5 },
+      auditHead: hash("head 5") as HashHex,
+      continues: { auditLength: 9, auditHead: null },
+      ...change,
+    },
+    answer,
+  );
+
 const proofs: Record<string, readonly [Evidence, number]> = {
   DoubleVote: [doubleVote(voteOf(cluster, 5), voteOf(cluster, 5, rejection("dust"))), 5],
   Equivocation: [equivocation(broadcastBy(4, "a"), broadcastBy(4, "b")), 4],
   MinorityVote: [minority(bad), 5],
   "MinorityVote without a wallet": [minority(unsigned, 5, { wallet: null }), 5],
   InvalidPartial: [invalidPartial(2), 2],
+  Rollback: [rollback(fenceAnswer(2), setBack(2, fenceAnswer(2))), 2],
+  "Rollback to another history": [
+    rollback(fenceAnswer(2), fenceAnswer(2, { auditHead: hash("another 9") as HashHex })),
+    2,
+  ],
   FalseAccusation: [falseAccusation(3, invented), 3],
 };
 
@@ -265,6 +317,45 @@ test("framing an honest node: what it signed in an honest run proves nothing", (
     falseAccusation(1, proofs.DoubleVote?.[0] ?? assert.fail()),
   ];
   for (const evidence of honest) assert.equal(judge(evidence).kind, "forged", evidence.type);
+});
+
+test("framing an honest node: no answers that it gave prove that it was set back, in whatever order, whatever its clock said", () => {
+  const at = (time: number) => time as UnixMs;
+  // Its clock was ahead when it was less far: by their times alone the answers would look like a rollback.
+  const first = fenceAnswer(2, {
+    position: { epoch: 0, burnCounter: 3, auditLength: 5 },
+    auditHead: hash("head 5") as HashHex,
+    answeredAt: at(NOW + 3_600_000),
+  });
+  const second = fenceAnswer(
+    2,
+    { continues: { auditLength: 5, auditHead: hash("head 5") as HashHex } },
+    first,
+  );
+  const asked = fenceAnswer(2, { nonce: hash("of another challenger") as Nonce, challenger: 3 as NodeIndex });
+  const restored = fenceAnswer(
+    2,
+    { position: { epoch: 1, burnCounter: 0, auditLength: 2 }, auditHead: hash("restored") as HashHex },
+    second,
+  );
+  const others = setBack(2, fenceAnswer(2)).body;
+  const thief = signerOf("thief");
+  const frames: Evidence[] = [
+    ...[first, second, asked, restored].flatMap((a, _, all) => all.map((b) => rollback(a, b))),
+    // What it signed of an earlier answer, shown beside a later one.
+    rollback(second, fenceAnswer(2, { ...first.body, remembered: hash("an answer before") as HashHex })),
+    // What a challenger only says that it was shown.
+    rollback(fenceAnswer(2), { body: others, signature: thief.sign("cairn/fence/v1", others) }),
+    rollback(fenceAnswer(3), setBack(2, fenceAnswer(3))),
+    rollback(fenceAnswer(2), setBack(3, fenceAnswer(2))),
+  ];
+  for (const [position, frame] of frames.entries())
+    assert.equal(judge(frame).kind, "forged", `frame ${position}`);
+  assert.deepEqual(judge(falseAccusation(3, rollback(second, first))), {
+    kind: "proven",
+    type: "FalseAccusation",
+    node: 3,
+  });
 });
 
 test("framing an honest node: a wallet's descriptor that not all nodes signed proves nothing", () => {
@@ -328,11 +419,16 @@ test("one offence has one id, whatever words prove it; another offence has anoth
     ],
     [minority(bad), minority(bad, 5, { wallet: null }), minority(bad, 5, { change: { round: 2 } })],
     [invalidPartial(2), invalidPartial(2, { partial: partialBy(2, { partial: Uint8Array.of(1) }) })],
+    [
+      rollback(fenceAnswer(2), setBack(2, fenceAnswer(2))),
+      rollback(fenceAnswer(2), setBack(2, fenceAnswer(2), { nonce: hash("asked again") as Nonce })),
+    ],
     [falseAccusation(3, doubleVote(a, a)), falseAccusation(3, doubleVote(b, b))],
     [doubleVote(voteOf(cluster, 5, { round: 2 }), voteOf(cluster, 5, { round: 2, ...rejection("dust") }))],
     [equivocation(broadcastBy(4, "a", { round: 2 }), broadcastBy(4, "b", { round: 2 }))],
     [minority(unsigned)],
     [invalidPartial(3)],
+    [rollback(fenceAnswer(3), setBack(3, fenceAnswer(3)))],
     [falseAccusation(4, doubleVote(a, a))],
   ];
   const ids = same.map((group) => new Set(group.map((evidence) => offenceOf(evidence).id)));

@@ -54,6 +54,7 @@ const schemas: Record<string, z.ZodType> = {
   "evidence-minority-vote": evidenceSchema,
   "evidence-equivocation": evidenceSchema,
   "evidence-invalid-partial": evidenceSchema,
+  "evidence-rollback": evidenceSchema,
   "evidence-false-accusation": evidenceSchema,
   accusation: accusationSchema,
 };
@@ -116,6 +117,7 @@ test("the example evidence convicts where it holds, and the approval of a sound 
   assert.deepEqual(judge("evidence-equivocation"), { kind: "proven", type: "Equivocation", node: 1 });
   assert.deepEqual(judge("evidence-invalid-partial"), { kind: "proven", type: "InvalidPartial", node: 1 });
   assert.equal(judge("evidence-minority-vote").kind, "forged");
+  assert.deepEqual(judge("evidence-rollback"), { kind: "proven", type: "Rollback", node: 1 });
   assert.deepEqual(judge("evidence-false-accusation"), { kind: "proven", type: "FalseAccusation", node: 4 });
   assert.equal(
     decoded("ban-lift", banLiftSchema).violations[0],

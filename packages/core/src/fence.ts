@@ -1,10 +1,17 @@
 import { z } from "zod";
 import { CairnError } from "./error.ts";
 import type { Signer } from "./identity.ts";
-import { clusterIdSchema, hashHexSchema, nodeIndexSchema, nonceSchema, unixMsSchema } from "./ids.ts";
+import {
+  clusterIdSchema,
+  type HashHex,
+  hashHexSchema,
+  nodeIndexSchema,
+  nonceSchema,
+  unixMsSchema,
+} from "./ids.ts";
 import type { Manifest } from "./manifest.ts";
 import { verifyMemberWord } from "./member-word.ts";
-import { type Signed, signBody, signedSchema } from "./signed.ts";
+import { bodyHash, type Signed, signBody, signedSchema } from "./signed.ts";
 
 const counter = z.number().int().min(0);
 
@@ -31,6 +38,11 @@ export const fenceAnswerSchema = z.strictObject({
   auditHead: hashHexSchema,
   /** What this log holds at the length of the answer that the challenger remembers: no hash where it is shorter. Null where it remembers none. */
   continues: z.strictObject({ auditLength: counter, auditHead: hashHexSchema.nullable() }).nullable(),
+  /**
+   * Hash of the remembered answer that the challenge showed, or null: says that this answer came after that one, whatever any clock
+   * said. Two answers of which the later denies the earlier prove to anybody that the node was set back.
+   */
+  remembered: hashHexSchema.nullable(),
   answeredAt: unixMsSchema,
 });
 export type FenceAnswer = z.output<typeof fenceAnswerSchema>;
@@ -51,6 +63,11 @@ export const fenceChallengeSchema = z.strictObject({
   remembered: signedFenceAnswerSchema.nullable(),
 });
 export type FenceChallenge = z.output<typeof fenceChallengeSchema>;
+
+/** Names an answer: what a later one commits to. */
+export function fenceAnswerHash(answer: FenceAnswer): HashHex {
+  return bodyHash<HashHex>("cairn/fence/v1", answer);
+}
 
 export function signFenceAnswer(answer: FenceAnswer, signer: Signer): SignedFenceAnswer {
   return signBody("cairn/fence/v1", answer, signer);
@@ -74,7 +91,9 @@ export function verifyFenceAnswer(
       challenger: body.challenger,
     });
   }
-  if (body.nonce !== challenge.nonce) {
+  const { remembered } = challenge;
+  const shown = remembered === null ? null : fenceAnswerHash(remembered.body);
+  if (body.nonce !== challenge.nonce || body.remembered !== shown) {
     throw new CairnError("replayed", "the fence answer belongs to another challenge", { node: body.node });
   }
 }
@@ -87,6 +106,9 @@ export function compareFence(a: FencePosition, b: FencePosition): number {
 /** What a peer remembers of a node: its newest accepted answer. */
 export type FenceRecord = Pick<FenceAnswer, "position" | "auditHead">;
 
+/** How a node's answer shows that it was set back. */
+export type SetBack = "behind" | "forked";
+
 /**
  * `behind`: lower than it was, so it was set back. `forked`: not lower, but its log does not hold what it once held. Either is refused
  * until its epoch is raised.
@@ -95,7 +117,7 @@ export type FenceRecord = Pick<FenceAnswer, "position" | "auditHead">;
 export function judgeFence(
   known: FenceRecord | null,
   answer: FenceRecord & Pick<FenceAnswer, "continues">,
-): "current" | "behind" | "forked" {
+): "current" | SetBack {
   if (known === null || answer.position.epoch > known.position.epoch) return "current";
   if (compareFence(answer.position, known.position) < 0) return "behind";
   const { continues, position } = answer;
@@ -103,4 +125,19 @@ export function judgeFence(
   if (same && answer.auditHead !== known.auditHead) return "forked";
   if (continues?.auditLength !== known.position.auditLength || continues.auditHead === null) return "behind";
   return continues.auditHead === known.auditHead ? "current" : "forked";
+}
+
+/**
+ * Whether two answers of one node prove that it was set back. Either the later one names the earlier, so that it was signed with the
+ * earlier one in view, and yet does not go on from it; or both tell of one length of one epoch's log, and not of the same entries. No
+ * clock counts, nor who asked: a node whose state never fell can sign no such two, whatever it is shown and in whichever order.
+ */
+export function provesSetBack(earlier: FenceAnswer, later: FenceAnswer): SetBack | null {
+  if (earlier.node !== later.node || earlier.cluster !== later.cluster) return null;
+  const [a, b] = [earlier.position, later.position];
+  if (a.epoch === b.epoch && a.auditLength === b.auditLength && earlier.auditHead !== later.auditHead)
+    return "forked";
+  if (later.remembered !== fenceAnswerHash(earlier)) return null;
+  const judged = judgeFence(earlier, later);
+  return judged === "current" ? null : judged;
 }

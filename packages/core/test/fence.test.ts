@@ -7,9 +7,11 @@ import {
   encodeCanonical,
   type FenceAnswer,
   type FenceChallenge,
+  fenceAnswerHash,
   fenceAnswerSchema,
   isCairnError,
   judgeFence,
+  provesSetBack,
   signFenceAnswer,
   verifyFenceAnswer,
 } from "../src/index.ts";
@@ -34,6 +36,7 @@ const answer: FenceAnswer = {
   position: { epoch: 3, burnCounter: 40, auditLength: 500 },
   auditHead: hash("head"),
   continues: { auditLength: 480, auditHead: hash("head before") },
+  remembered: null,
   answeredAt: NOW,
 };
 const check = (body: FenceAnswer, signer = nodeKey(2), to = challenge) =>
@@ -98,6 +101,36 @@ test("a node that answers from a snapshot is behind, and one that grew a second 
   assert.equal(judgeFence(known, { ...same, position: back }), "behind");
   const restored = { epoch: 4, burnCounter: 0, auditLength: 0 };
   assert.equal(judgeFence(known, { ...answer, position: restored, continues: null }), "current");
+});
+
+test("two answers prove a rollback only where the later names the earlier, or both contradict each other", () => {
+  const later: FenceAnswer = {
+    ...answer,
+    position: { epoch: 3, burnCounter: 39, auditLength: 400 },
+    auditHead: hash("head of the snapshot"),
+    continues: { auditLength: 500, auditHead: null },
+    remembered: fenceAnswerHash(answer),
+  };
+  assert.equal(provesSetBack(answer, later), "behind");
+  assert.equal(provesSetBack(later, answer), null);
+  assert.equal(provesSetBack(answer, { ...later, remembered: null }), null);
+  assert.equal(provesSetBack(answer, { ...later, remembered: hash("another answer") }), null);
+  assert.equal(provesSetBack(answer, { ...later, node: node(3) }), null);
+  assert.equal(provesSetBack(answer, { ...later, position: { ...later.position, epoch: 4 } }), null);
+  const goesOn = { ...answer, continues: { auditLength: 500, auditHead: answer.auditHead } };
+  assert.equal(provesSetBack(answer, { ...goesOn, remembered: fenceAnswerHash(answer) }), null);
+  const other = { ...answer, auditHead: hash("another history") };
+  assert.equal(provesSetBack(answer, other), "forked");
+  assert.equal(provesSetBack(other, answer), "forked");
+  assert.equal(provesSetBack(answer, { ...other, position: { ...other.position, epoch: 4 } }), null);
+});
+
+test("an answer that does not name what the challenge showed counts for nothing", () => {
+  const shown = { ...challenge, remembered: signFenceAnswer(answer, nodeKey(2)) };
+  check({ ...answer, remembered: fenceAnswerHash(answer) }, nodeKey(2), shown);
+  refuses("replayed", () => check(answer, nodeKey(2), shown));
+  refuses("replayed", () => check({ ...answer, remembered: hash("other") }, nodeKey(2), shown));
+  refuses("replayed", () => check({ ...answer, remembered: fenceAnswerHash(answer) }));
 });
 
 test("a log that outgrew the remembered one counts only when it holds its newest entry", () => {

@@ -31,6 +31,7 @@ import {
   type NodeIndex,
   type NodeStore,
   type SessionId,
+  type SignedFenceAnswer,
   type Signer,
   sha256Hex,
   type Timer,
@@ -59,6 +60,8 @@ export interface BanDeskModules {
   readonly detected: (row: ViolationRow) => void;
   readonly banned: (row: BanRow) => void;
   readonly lifted: (node: NodeIndex) => void;
+  /** Others proved that a node was set back: it once was as far as this answer says. */
+  readonly setBack: (node: NodeIndex, earlier: SignedFenceAnswer) => Promise<void>;
   /** Whether operators have lifted the ban for this violation, though its evidence may come later than that. */
   readonly forgiven: (node: NodeIndex, violation: HashHex) => boolean;
 }
@@ -228,6 +231,8 @@ export class BanDesk {
     const judgement = this.#judge(evidence);
     if (judgement.kind === "unjudgeable") return;
     if (judgement.kind === "proven" && !this.#isStillMember(evidence)) return;
+    if (judgement.kind === "proven" && evidence.type === "Rollback")
+      await this.#modules.setBack(judgement.node, evidence.answers[0]);
     const fault = judgement.kind === "proven" ? evidence : falseAccusation(accusation);
     const offence = fault === null ? { node: from, subject: null } : offenceOf(fault);
     await this.#modules.loop.run((batch) =>

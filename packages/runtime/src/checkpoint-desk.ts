@@ -31,7 +31,7 @@ import {
   verifyMemberWord,
   verifySignature,
 } from "@cairn/core";
-import type { FenceDesk } from "./fence-desk.ts";
+import type { FenceDesk, SetBackAnswers } from "./fence-desk.ts";
 import type { Batch, Cell, Loop } from "./loop.ts";
 import type { ManifestBook } from "./manifest-book.ts";
 import { otherMembers } from "./other-members.ts";
@@ -66,8 +66,8 @@ export interface CheckpointDeskModules {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly report: (cause: unknown) => void;
-  /** A member signed two heads that contradict each other. */
-  readonly forked: (batch: Batch, node: NodeIndex) => void;
+  /** A member signed two heads that contradict each other; both answers where both are known, which proves it to others. */
+  readonly forked: (batch: Batch, node: NodeIndex, answers: SetBackAnswers | null) => void;
   readonly completed: (checkpoint: Checkpoint) => void;
 }
 
@@ -310,7 +310,7 @@ export class CheckpointDesk {
         known: toHex(encodeCanonical(known)),
         other: toHex(encodeCanonical(other)),
       });
-      this.#modules.forked(batch, node);
+      this.#modules.forked(batch, node, "body" in other ? [known, other] : null);
     });
   }
 

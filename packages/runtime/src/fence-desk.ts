@@ -2,6 +2,7 @@ import {
   CairnError,
   type Clock,
   type Courier,
+  compareFence,
   decodeCanonical,
   encodeCanonical,
   type FenceChallenge,
@@ -12,6 +13,7 @@ import {
   type Nonce,
   type PeerStatus,
   type Random,
+  type SetBack,
   type SignedFenceAnswer,
   signedFenceAnswerSchema,
   type Timer,
@@ -46,8 +48,11 @@ export interface FenceDeskModules {
   /** A peer answered as it should, for the first time on this connection. */
   readonly current: (node: NodeIndex) => void;
   /** A peer answered from a state that it was set back to, or that contradicts what it signed before. */
-  readonly setBack: (batch: Batch, node: NodeIndex, judged: "behind" | "forked") => void;
+  readonly setBack: (batch: Batch, node: NodeIndex, judged: SetBack, answers: SetBackAnswers) => void;
 }
+
+/** Two answers of one node, of which the later denies the earlier. */
+export type SetBackAnswers = readonly [earlier: SignedFenceAnswer, later: SignedFenceAnswer];
 
 interface Peer {
   /** What it is held to: its newest answer that was accepted. */
@@ -182,6 +187,22 @@ export class FenceDesk {
     this.#again(from, peer, this.#options.fenceMs);
   }
 
+  /**
+   * Somebody else proved that the node was once further than this node knew: it is held to that from now on, and refused until it answers
+   * so. One that has mended what was set back does so at once.
+   */
+  async hold(node: NodeIndex, earlier: SignedFenceAnswer): Promise<void> {
+    const peer = this.#peers.get(node);
+    if (peer === undefined) return;
+    const known = peer.record;
+    if (known !== null && compareFence(earlier.body.position, known.body.position) <= 0) return;
+    await this.#remember(node, earlier);
+    peer.record = earlier;
+    if (peer.standing === "down") return;
+    this.#settle(peer, "refused", () => {});
+    this.#challenge(node, peer);
+  }
+
   close(): void {
     this.#closed = true;
     for (const { timer } of this.#peers.values()) timer?.cancel();
@@ -190,7 +211,7 @@ export class FenceDesk {
   async #refuse(
     node: NodeIndex,
     peer: Peer,
-    judged: "behind" | "forked",
+    judged: SetBack,
     known: SignedFenceAnswer | null,
     answer: SignedFenceAnswer,
   ): Promise<void> {
@@ -203,7 +224,7 @@ export class FenceDesk {
           remembered: toHex(encodeCanonical(known)),
           answer: toHex(encodeCanonical(answer)),
         });
-        this.#modules.setBack(batch, node, judged);
+        this.#modules.setBack(batch, node, judged, [known, answer]);
       });
     }
     this.#settle(peer, "refused", () => {});

@@ -7,6 +7,7 @@ import {
   type PeerStatus,
   type RequestHash,
   type SessionId,
+  type SetBack,
   type SignatureHex,
   type SignedKeygenRequest,
   type SignedSpendApproval,
@@ -32,7 +33,7 @@ import { ChangeCatchUp } from "./change-catch-up.ts";
 import { ChangeDesk } from "./change-desk.ts";
 import { CheckpointDesk } from "./checkpoint-desk.ts";
 import { Departures } from "./departures.ts";
-import { FenceDesk } from "./fence-desk.ts";
+import { FenceDesk, type SetBackAnswers } from "./fence-desk.ts";
 import { GrantDesk } from "./grant-desk.ts";
 import { InterruptedSessions } from "./interrupted-sessions.ts";
 import { KeygenDesk } from "./keygen-desk.ts";
@@ -108,8 +109,13 @@ export class NodeRuntime {
     this.loop = loop;
     const forged = (batch: Batch, node: NodeIndex, subject: string) =>
       this.bans.violation(batch, { type: "InvalidSignature", node, subject, evidence: null });
-    const setBack = (batch: Batch, node: NodeIndex, judged: "behind" | "forked") => {
-      this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence: null });
+    const setBack = (batch: Batch, node: NodeIndex, judged: SetBack, answers: SetBackAnswers | null) => {
+      const { manifestHash } = book;
+      const evidence: Evidence | null =
+        answers === null
+          ? null
+          : { type: "Rollback", version: 1, manifestHash, answers: [answers[0], answers[1]] };
+      this.bans.violation(batch, { type: "Rollback", node, subject: null, evidence });
       batch.afterwards(() => this.#events.emit("fence", String(node), "rolled-back", { judged }));
     };
     this.wallets = new WalletBook({ chain, clock });
@@ -138,6 +144,7 @@ export class NodeRuntime {
           this.sessions.dismiss(row.node);
         },
         lifted: (node) => this.#events.emit("ban", String(node), "lifted", {}),
+        setBack: (node, earlier) => this.fence.hold(node, earlier),
         forgiven: (node, violation) => this.changes.forgives(node, violation),
       },
     );
@@ -191,7 +198,7 @@ export class NodeRuntime {
         signer,
         clock,
         report,
-        forked: (batch, node) => setBack(batch, node, "forked"),
+        forked: (batch, node, answers) => setBack(batch, node, "forked", answers),
         completed: ({ sequence }) => this.#events.emit("checkpoint", String(sequence), "complete", {}),
       },
     );

@@ -8,6 +8,7 @@ import {
   encodeCanonical,
   type FenceAnswer,
   type FenceChallenge,
+  fenceAnswerHash,
   type HashHex,
   judgeFence,
   type NodeIndex,
@@ -138,6 +139,7 @@ export class OwnFence {
       challenger: from,
       nonce,
       ...(await this.#standing(remembered?.body ?? null)),
+      remembered: remembered === null ? null : fenceAnswerHash(remembered.body),
       answeredAt: clock.now(),
     };
     if (judgeFence(remembered?.body ?? null, body) === "current") this.#hear(from);

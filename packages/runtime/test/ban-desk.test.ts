@@ -105,6 +105,7 @@ function benchOf(
       banned: () => {},
       lifted: () => {},
       forgiven: () => false,
+      setBack: async () => {},
     },
   );
   const accuse = (accuser: number, evidence: Evidence) =>

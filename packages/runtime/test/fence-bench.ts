@@ -15,7 +15,7 @@ import {
 } from "@cairn/core";
 import { ManualClock, namedSigner, testManifest } from "@cairn/core/test-support";
 import { z } from "zod";
-import { FenceDesk } from "../src/fence-desk.ts";
+import { FenceDesk, type SetBackAnswers } from "../src/fence-desk.ts";
 import { Loop } from "../src/loop.ts";
 import { OwnFence } from "../src/own-fence.ts";
 
@@ -58,6 +58,8 @@ export interface FencedNode {
 
 /** Nodes whose fences ask each other over wires that a test holds. */
 export class FenceBench {
+  /** What nodes would hand to others when they find one set back. */
+  readonly proofs: { readonly by: NodeIndex; readonly answers: SetBackAnswers }[] = [];
   readonly clock = new ManualClock();
   readonly manifest: Manifest;
   readonly nodes = new Map<NodeIndex, FencedNode>();
@@ -154,7 +156,10 @@ export class FenceBench {
         clock,
         random: { bytes: (length) => new Uint8Array(length).fill(++this.#random % 251, 0, 31) },
         current: (node) => events.push(`${node} current`),
-        setBack: (_, node, judged) => events.push(`${node} ${judged}`),
+        setBack: (_, node, judged, answers) => {
+          events.push(`${node} ${judged}`);
+          this.proofs.push({ by: me, answers });
+        },
       },
     );
     await own.restore();

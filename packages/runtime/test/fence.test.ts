@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encodeCanonical, isCairnError, type NodeIndex } from "@cairn/core";
+import {
+  decodeCanonical,
+  encodeCanonical,
+  isCairnError,
+  type NodeIndex,
+  provesSetBack,
+  type SignedFenceAnswer,
+  signedFenceAnswerSchema,
+} from "@cairn/core";
 import fc from "fast-check";
 import { copyOf, type FenceBench, type FencedNode, fencedCluster, hashOf } from "./fence-bench.ts";
 
@@ -63,6 +71,65 @@ test("a node whose files are of last week is refused by its peers, hears so by i
     assert.ok(events.includes("5 behind"));
     assert.ok(audited.includes("peer-set-back"));
   }
+});
+
+test("what a peer finds out proves it to those who remembered less: they refuse too, until the node answers as far as it once was", async () => {
+  const bench = await fencedCluster();
+  const lastWeek = copyOf(nodeOf(bench, 5).disk);
+  const { disk } = nodeOf(bench, 5);
+  disk.entries.push(hashOf("later"));
+  // Node 1 alone hears of the later state.
+  bench.intercept = (from, to, message) => (from === 5 && to !== 1 ? null : message);
+  await bench.pass(60_000);
+  bench.intercept = (_, __, message) => message;
+  const latest = copyOf(disk);
+  bench.disconnect(nodeOf(bench, 5));
+  const back = await bench.start(5, lastWeek);
+  await bench.connect(back);
+  const { desk } = nodeOf(bench, 2);
+  assert.deepEqual(desk.refused(), [], "node 2 remembers no more than the node holds now");
+  const [proof] = bench.proofs;
+  assert.ok(proof?.by === 1);
+  const [earlier, later] = proof.answers;
+  assert.equal(provesSetBack(earlier.body, later.body), "behind");
+
+  await desk.hold(5 as NodeIndex, earlier);
+  assert.deepEqual(desk.refused(), [5]);
+  await bench.settle();
+  assert.deepEqual(desk.refused(), [5]);
+  assert.ok(nodeOf(bench, 2).events.some((event) => event === "5 behind" || event === "5 forked"));
+
+  // Its newest files are put back: it is let in by all, and the old proof, shown again, changes nothing.
+  bench.disconnect(back);
+  await bench.connect(await bench.start(5, latest));
+  for (const index of [1, 2, 3, 4]) assert.ok(nodeOf(bench, index).desk.isCurrent(5 as NodeIndex));
+  await desk.hold(5 as NodeIndex, earlier);
+  assert.ok(desk.isCurrent(5 as NodeIndex));
+});
+
+test("an honest node that is asked by a hostile challenger signs nothing that proves a rollback", async () => {
+  const bench = await fencedCluster();
+  const answersOf5 = (): SignedFenceAnswer[] =>
+    bench.wire.flatMap(({ from, message }) =>
+      from === 5 && message.kind === "fence-answer"
+        ? [decodeCanonical(signedFenceAnswerSchema, message.payload)]
+        : [],
+    );
+  const { desk, disk } = nodeOf(bench, 5);
+  for (let round = 0; round < 6; round += 1) {
+    // A clock that is set back proves nothing either: it has no say.
+    if (round % 2 === 0) disk.entries.push(hashOf(`entry ${round}`));
+    else disk.burns += 1;
+    for (const remembered of [null, ...answersOf5().slice(-8)]) {
+      const challenge = { version: 1, cluster: bench.manifest.cluster, challenger: 2, node: 5 };
+      const asked = encodeCanonical({ ...challenge, nonce: hashOf(`nonce ${round}`), remembered });
+      await desk.onChallenge(2 as NodeIndex, asked);
+    }
+  }
+  const answers = answersOf5();
+  assert.ok(answers.length > 40);
+  for (const earlier of answers)
+    for (const later of answers) assert.equal(provesSetBack(earlier.body, later.body), null);
 });
 
 test("a node that was set back is found out also when its log has outgrown the one it lost", async () => {

@@ -68,6 +68,7 @@ const meanings: Record<Proof["evidence"]["type"], string> = {
   MinorityVote: "it approved an intent that every honest node finds faulty",
   Equivocation: "it signed two different broadcasts of one round of a protocol",
   InvalidPartial: "it signed a partial signature that fails against the public data that it signed before",
+  Rollback: "it was set back: it signed how far it was, and later, with that in view, that it is not so far",
   FalseAccusation: "it signed an accusation whose evidence proves nothing",
 };
 

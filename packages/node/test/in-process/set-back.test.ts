@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
+import { evidenceSchema, judgeEvidence } from "@cairn/consensus";
 import {
+  decodeCanonical,
   type IntentHash,
   isCairnError,
   MAX_REQUEST_LIFETIME_MS,
+  manifestHash,
   type NodeIndex,
   type Sats,
   type UnixMs,
@@ -98,6 +101,22 @@ test("a node whose every file is of an earlier day is refused and abstains; the 
     [["Rollback", "exclude"]],
   );
   assert.deepEqual(cluster.node(1).runtime.bans.bans(), []);
+  // Whoever holds the manifest can judge it, and all have the same one offence on record.
+  const [violation] = violations;
+  assert.ok(violation);
+  const rules = { manifest: cluster.manifest, manifestHash: manifestHash(cluster.manifest) };
+  const judged = judgeEvidence(decodeCanonical(evidenceSchema, violation.evidence), rules, {
+    protocolVersions: [1],
+    intentFault: () => null,
+  });
+  assert.deepEqual(judged, { kind: "proven", type: "Rollback", node: five });
+  for (const by of peers) {
+    const seen = await cluster.node(by).store.violations({ node: five, limit: 9 });
+    assert.deepEqual(
+      seen.map(({ id }) => id),
+      [violation.id],
+    );
+  }
 
   await cluster.node(5).stop();
   cluster.restore(5, { epoch: 1 });
