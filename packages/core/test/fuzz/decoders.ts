@@ -27,6 +27,7 @@ import {
   syncAnswerSchema,
   syncRequestSchema,
   toHex,
+  verifiedBackupSchema,
   walletRecordSchema,
 } from "../../src/index.ts";
 import {
@@ -62,6 +63,7 @@ export const decoders: readonly Decoder[] = [
   structureDecoder("checkpoint-proposal", checkpointProposalSchema),
   structureDecoder("checkpoint-signature", checkpointSignatureSchema),
   structureDecoder("audit-entry", auditEntrySchema),
+  structureDecoder("verified-backup", verifiedBackupSchema),
   structureDecoder("envelope-header", envelopeHeaderSchema),
   { name: "envelope", samples: [frame], decode: decodeEnvelope, encode: encodeCanonical },
   textDecoder(

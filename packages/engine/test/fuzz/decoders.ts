@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after } from "node:test";
-import { type ExecutionId, equalBytes, toHex } from "@cairn/core";
+import { type ExecutionId, equalBytes, hashHexSchema, toHex } from "@cairn/core";
 import type { Decoder } from "@cairn/core/test-support";
 import { native } from "@cairn/native-engine/reduced";
 import type { EngineSpec } from "@cairn/signing";
+import { backupOpenerOver } from "../../src/backup.ts";
 import { createVerificationOver } from "../../src/create-verification.ts";
 import { failureError } from "../../src/native-error.ts";
 import { openEngine } from "../../src/open-engine.ts";
@@ -83,7 +84,16 @@ async function openOver(files: { readonly header: Uint8Array; readonly key: Uint
   await engine.close();
 }
 
-const { vault, engine } = cluster.opened(one);
+const { vault, engine, backups } = cluster.opened(one);
+const identity = join(folder, "identity");
+const backup = await backups.create({
+  document: Uint8Array.of(1),
+  files: [],
+  items: [
+    { kind: "frost-share", id: hashHexSchema.parse(key.keyId), epoch: key.epoch, sealed: shareOf(key, one) },
+  ],
+  lock: { recipients: [backupOpenerOver(native).createIdentity(identity)] },
+});
 const sealedSecret = await vault.seal("fuzz", Uint8Array.of(1, 2, 3));
 
 /** Every call of the native library that takes bytes of others, with what FROST makes; `ecdsa-decoders.ts` has what CGGMP24 makes. */
@@ -157,6 +167,10 @@ export const fileDecoders: readonly Decoder[] = [
     samples: [header],
     decode: (input) => openOver({ header: input, key: keyFile }),
   },
+  exact("backup", backup, async (input) => {
+    backupOpenerOver(native).open(input, { kind: "file", path: identity }).close();
+    return true;
+  }),
   exact("key-file", keyFile, async (input) => {
     await openOver({ header, key: input });
     return true;

@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { decodeCanonical, encodeCanonical } from "@cairn/core";
 import { type Decoder, textDecoder } from "@cairn/core/test-support";
+import { type BackupDocument, backupDocumentSchema } from "../../src/backup/backup-document.ts";
 import { loadConfig } from "../../src/load-config.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cairn-config-"));
@@ -29,8 +31,33 @@ refill_below = 20
 `;
 writeFileSync(plain, smallest);
 
-/** Everything that an operator may write for a node. */
+const backupDocument: BackupDocument = {
+  version: 1,
+  cluster: "1".repeat(64) as BackupDocument["cluster"],
+  node: 1 as BackupDocument["node"],
+  identity: "2".repeat(64) as BackupDocument["identity"],
+  createdAt: 1_800_000_000_000 as BackupDocument["createdAt"],
+  software: "0.1.0",
+  fence: { epoch: 1, burnCounter: 2, auditLength: 3 },
+  auditHead: "3".repeat(64) as BackupDocument["auditHead"],
+  checkpoint: null,
+  settings: "{}",
+  changes: [],
+  manifests: [],
+  keys: [],
+  wallets: [],
+  auxiliary: null,
+  meta: [{ key: "verified-backups", value: Uint8Array.of(0x80) }],
+};
+
+/** Everything that an operator may write for a node, or have it read. */
 export const decoders: readonly Decoder[] = [
+  {
+    name: "backup-document",
+    samples: [encodeCanonical(backupDocument)],
+    decode: (input) => decodeCanonical(backupDocumentSchema, input),
+    encode: encodeCanonical,
+  },
   textDecoder("config-file", [smallest, larger], (text) => {
     writeFileSync(file, text);
     return loadConfig({ file, environment: {}, flags: {} });
