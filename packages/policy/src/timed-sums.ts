@@ -16,6 +16,8 @@ export class TimedSums {
   #times = new Float64Array(0);
   #totals = new BigInt64Array(0);
   #loose: Item[] = [];
+  /** Items sorted in since the last that need not be kept were left out. */
+  #added = 0;
 
   get size(): number {
     return this.#keys.length + this.#loose.length;
@@ -61,37 +63,62 @@ export class TimedSums {
   }
 
   #sortIn(forget: number): void {
+    const loose = this.#loose.toSorted((a, b) => a.key - b.key || a.at - b.at);
     const keys = new Float64Array(this.size);
     const times = new Float64Array(this.size);
     const totals = new BigInt64Array(this.size);
+    let from = 0;
     let size = 0;
-    for (const { key, at, amount } of this.#merged()) {
-      if (at <= forget) continue;
+    // What was put in before items of the same key, whose totals it raises.
+    let raised = { key: Number.NaN, by: 0n };
+    const copyUpTo = (position: number) => {
+      keys.set(this.#keys.subarray(from, position), size);
+      times.set(this.#times.subarray(from, position), size);
+      totals.set(this.#totals.subarray(from, position), size);
+      const end = size + position - from;
+      for (let at = size; at < end && keys[at] === raised.key; at += 1)
+        totals[at] = (totals[at] ?? 0n) + raised.by;
+      size = end;
+      from = position;
+    };
+    for (const { key, at, amount } of loose) {
+      copyUpTo(this.#after(key, at));
+      raised = { key, by: amount + (raised.key === key ? raised.by : 0n) };
       keys[size] = key;
       times[size] = at;
       totals[size] = amount + (keys[size - 1] === key ? (totals[size - 1] ?? 0n) : 0n);
       size += 1;
     }
+    copyUpTo(this.#keys.length);
+    this.#keys = keys;
+    this.#times = times;
+    this.#totals = totals;
     this.#loose = [];
-    this.#keys = keys.slice(0, size);
-    this.#times = times.slice(0, size);
-    this.#totals = totals.slice(0, size);
+    this.#added += loose.length;
+    if (this.#added > size / 2) this.#drop(forget);
   }
 
-  *#merged(): Generator<Item> {
-    const loose = this.#loose.toSorted((a, b) => a.key - b.key || a.at - b.at);
-    let next = 0;
-    for (let position = 0; position < this.#keys.length; position += 1) {
-      const key = this.#keys[position] ?? 0;
-      const at = this.#times[position] ?? 0;
-      for (; ; next += 1) {
-        const item = loose[next];
-        if (item === undefined || item.key > key || (item.key === key && item.at >= at)) break;
-        yield item;
+  /** Leaves out what need not be kept: now and then, since it goes through everything. */
+  #drop(forget: number): void {
+    const { length } = this.#keys;
+    let size = 0;
+    let dropped = { key: Number.NaN, sum: 0n };
+    for (let at = 0; at < length; at += 1) {
+      const key = this.#keys[at] ?? 0;
+      const total = this.#totals[at] ?? 0n;
+      if ((this.#times[at] ?? 0) <= forget) {
+        // Items of a key ascend by time: what is dropped of it comes first.
+        dropped = { key, sum: total };
+        continue;
       }
-      const before = this.#keys[position - 1] === key ? this.#total(position) : 0n;
-      yield { key, at, amount: this.#total(position + 1) - before };
+      this.#keys[size] = key;
+      this.#times[size] = this.#times[at] ?? 0;
+      this.#totals[size] = total - (dropped.key === key ? dropped.sum : 0n);
+      size += 1;
     }
-    yield* loose.slice(next);
+    this.#keys = this.#keys.slice(0, size);
+    this.#times = this.#times.slice(0, size);
+    this.#totals = this.#totals.slice(0, size);
+    this.#added = 0;
   }
 }
