@@ -2,7 +2,7 @@ import { deriveKey } from "@cairn/bitcoin";
 import type { KeyPath } from "@cairn/core";
 import type { Command } from "commander";
 import { btcText, satsText } from "../amount.ts";
-import { checkBackups } from "../check-backups.ts";
+import { checkBackups, missingBackups } from "../check-backups.ts";
 import { chooseAddress } from "../choose-address.ts";
 import type { ClusterAccess } from "../cluster-access.ts";
 import type { CommandContext } from "../command-context.ts";
@@ -131,7 +131,9 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
     .addHelpText("after", examples("cairn wallet export > wallet.txt", "cairn wallet export --json"))
     .action(async (options: { wallet?: string }) => {
       const access = await context.access();
-      const { record, descriptor } = await access.wallet(options.wallet);
+      const chosen = await access.wallet(options.wallet);
+      const { record, descriptor } = chosen;
+      const isShown = record.network !== "mainnet" || (await missingBackups(access, chosen)).length === 0;
       const { output } = context;
       output.answer(
         {
@@ -140,7 +142,8 @@ export function addWalletCommands(program: Command, context: CommandContext): vo
           network: record.network,
           descriptor: descriptor.text,
           birthday: new Date(record.birthday).toISOString(),
-          firstAddress: deriveKey(descriptor, [0, 0]).address,
+          // Null where `cairn wallet address` would not show it either.
+          firstAddress: isShown ? deriveKey(descriptor, [0, 0]).address : null,
         },
         () => output.line(descriptor.text),
       );
@@ -165,5 +168,11 @@ async function nextAddress(
   );
   const { address, path, warnings } = chooseAddress(answers, wallet, manifest);
   for (const warning of warnings) output.note(warning);
+  const unbacked = answers.find(({ value }) => value !== null)?.value?.unbacked ?? [];
+  if (unbacked.length > 0 && manifest.network !== "regtest" && !override) {
+    output.note(
+      `nodes ${unbacked.join(", ")} have no verified backup of this wallet's key: see \`cairn backup status\``,
+    );
+  }
   return { address, path };
 }

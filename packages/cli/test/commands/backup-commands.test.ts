@@ -165,6 +165,8 @@ test("on mainnet the command shows no address before it has seen all operators' 
       assert.match(refused.stderr, /3/);
     }
   }
+  const exported = await bench.cairn("wallet", "export", "--json");
+  assert.equal(JSON.parse(exported.stdout).firstAddress, null);
   bench.node.answers.overrideAddress = () => ({
     ...(bench.node.answers.getAddress?.({ params: {}, query: {}, body: {}, headers: {} }) as object),
   });
