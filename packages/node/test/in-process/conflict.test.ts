@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
-import type { Sats, TransactionRow, UnixMs } from "@cairn/core";
+import { type Sats, spendRequestHash, type TransactionRow, type UnixMs } from "@cairn/core";
 import { InProcessCluster } from "./cluster.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const ended: ReadonlySet<string> = new Set(["failed", "rejected", "expired", "aborted-timeout", "replaced"]);
 
-test("of two requests at two nodes at once that want the same coin one is paid, and the other ends with its reservations freed", async () => {
+test("of two requests at two nodes at once that want the same coin one is paid, and the other ends with its reservations freed; asked again in its place it is paid from another coin", async () => {
   const cluster = await InProcessCluster.start();
   try {
     const record = await cluster.makeWallet("frost");
@@ -63,6 +63,25 @@ test("of two requests at two nodes at once that want the same coin one is paid, 
       10_000,
       () => `still reserved: ${held()}`,
     );
+
+    const loser = [one, two][found.findIndex((of) => of.every((row) => row?.signedTx === null))];
+    assert.ok(loser);
+    const { script } = decodeAddress(deriveKey(booked.descriptor, [0, 1]).address, "regtest");
+    cluster.chain.fund(script, 500_000n);
+    cluster.chain.mine(1);
+    const again = cluster.spendRequest(record, {
+      outputs: loser.body.outputs,
+      replaces: spendRequestHash(loser.body),
+    });
+    const { intent } = await cluster.node(3).runtime.submit(again.body, again.signature);
+    const anew = () =>
+      Promise.all([...cluster.nodes.values()].map(({ store }) => store.transaction({ intent })));
+    await cluster.until(
+      async () => paid(await anew()),
+      40_000,
+      () => "what was asked again in its place is not paid",
+    );
+    assert.ok(found.some(paid) && (await rows()).some(over), "what was displaced stays unpaid");
   } finally {
     await cluster.close();
   }
