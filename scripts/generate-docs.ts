@@ -440,6 +440,8 @@ async function metricsTable(): Promise<string> {
     primesReady: async () => 0,
     presignatures: async () => [],
     bansInForce: () => 0,
+    abstains: () => false,
+    peersWhole: () => 0,
     eventClients: () => 0,
     alerts: () => new Map(),
   });

@@ -230,6 +230,14 @@ export function statusView(
     primes: { ready: 4, target: 4, generating: false },
     burnCounter: 0,
     auditLength: 9,
+    sync: {
+      abstains: false,
+      restoredAt: null,
+      heard: [],
+      needed: null,
+      forgottenUntil: null,
+      peers: [],
+    },
     ...change,
   };
 }

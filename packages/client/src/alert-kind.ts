@@ -8,6 +8,7 @@ export const alertKinds = [
   "ban",
   "violation",
   "peer-set-back",
+  "amnesia",
   "peer-down",
   "proposal-conflict",
   "proposal-unsupported",

@@ -29,6 +29,10 @@ export const healthSchema = z.object({
       "`disagrees` for a minute after a peer's message with an unbelievable time: check time synchronisation",
   }),
   chain: z.object({ ok: z.boolean(), tipHeight: z.number().int().nullable() }),
+  sync: z.enum(["ok", "abstains"]).meta({
+    description:
+      "`abstains` while the node lost its database and asks its peers what it held: `cairn cluster status` says how far it is",
+  }),
 });
 
 export const voteViewSchema = z.object({
@@ -225,6 +229,40 @@ export const violationViewSchema = z.object({
     .meta({ description: "Canonical `Evidence`; null where only this node could see the fault" }),
 });
 
+/** How far a node has come in asking its peers what they hold that it lacks. */
+export const syncViewSchema = z.object({
+  abstains: z.boolean().meta({
+    description:
+      "Whether the node lost its database, and takes part in nothing until more peers have told it all",
+  }),
+  restoredAt: timeSchema
+    .nullable()
+    .meta({ description: "When its database was restored; null where nothing follows from that" }),
+  heard: z.array(nodeIndex).meta({ description: "Peers that have told all since" }),
+  needed: z.number().int().nullable().meta({ description: "So many peers must have, before it acts again" }),
+  forgottenUntil: timeSchema.nullable().meta({
+    description: "It never takes part in requests that expire until then, nor in those that replace one",
+  }),
+  peers: z.array(
+    z.object({
+      node: nodeIndex,
+      state: z.enum(["waiting", "asking", "whole", "failed"]).meta({
+        description: "`whole`: the peer has told all; `failed`: it is asked again later",
+      }),
+      wholeAt: timeSchema
+        .nullable()
+        .meta({ description: "When it had last told all, since the daemon started" }),
+      reason: z.string().nullable().meta({ description: "Why the last turn failed: an error code" }),
+      taken: z
+        .number()
+        .int()
+        .meta({ description: "Spends that were new or more complete here, in the last turns" }),
+      refused: z.number().int().meta({ description: "Records that did not verify" }),
+      withheld: z.number().int().meta({ description: "Spends that it named and did not hand over" }),
+    }),
+  ),
+});
+
 export const clusterStatusSchema = z.object({
   cluster: hex32Schema,
   network: networkSchema,
@@ -242,6 +280,7 @@ export const clusterStatusSchema = z.object({
   primes: z.object({ ready: z.number().int(), target: z.number().int(), generating: z.boolean() }),
   burnCounter: z.number().int(),
   auditLength: z.number().int(),
+  sync: syncViewSchema,
 });
 
 export const alertViewSchema = z.object({

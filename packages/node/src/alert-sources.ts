@@ -53,6 +53,19 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
           fact("violation", id, detectedAt, { node: by, type, action }),
         );
     },
+    () => {
+      const { abstains, recollection } = node.sync.status();
+      return recollection === null
+        ? []
+        : [
+            fact("amnesia", String(me), recollection.restoredAt, {
+              abstains,
+              heard: recollection.heard.join(", "),
+              needed: recollection.needed,
+              forgottenUntil: recollection.forgottenUntil,
+            }),
+          ];
+    },
     () => parts.setBack().map((peer) => fact("peer-set-back", String(peer), null)),
     () =>
       node

@@ -46,6 +46,12 @@ export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
     advice: "its operator must put the newest database back, or raise its epoch after a restore",
     patienceMs: 0,
   },
+  amnesia: {
+    what: "this node lost its database: it takes no part in requests that it may have signed before",
+    advice:
+      "`cairn cluster status` shows whom it has asked; it needs three peers that are up, and takes part in older requests no more: see the loss of a database in docs/operations.md",
+    patienceMs: 0,
+  },
   "peer-down": {
     what: "a peer cannot be reached",
     advice:

@@ -329,6 +329,8 @@ async function compose(
     presignatures: async () =>
       (await runtime.presignatures.status()).map(({ keyId, status }) => ({ keyId, ...status })),
     bansInForce: () => runtime.bans.bans().length,
+    abstains: () => runtime.sync.status().abstains,
+    peersWhole: () => runtime.sync.status().peers.filter(({ wholeAt }) => wholeAt !== null).length,
     eventClients: () => rest.eventClients(),
     alerts: () => alerts.counts(),
   });

@@ -12,6 +12,10 @@ export interface MetricSources {
     readonly { readonly keyId: string; readonly ready: number; readonly usable: number }[]
   >;
   bansInForce(): number;
+  /** Whether the node takes part in nothing until its peers have told it what it forgot. */
+  abstains(): boolean;
+  /** Peers that have told all they hold since this process began. */
+  peersWhole(): number;
   eventClients(): number;
   /** Alerts of each kind, also of those that there are none of. */
   alerts(): ReadonlyMap<string, number>;
@@ -98,6 +102,14 @@ export function createMetrics(): NodeMetrics {
       );
       gauge("cairn_primes_ready", "Safe primes in stock", async (it) => it.set(await sources.primesReady()));
       gauge("cairn_bans_in_force", "Nodes that are banned now", (it) => it.set(sources.bansInForce()));
+      gauge(
+        "cairn_sync_abstains",
+        "1 while the node lost its database and asks its peers what it held",
+        (it) => it.set(sources.abstains() ? 1 : 0),
+      );
+      gauge("cairn_sync_peers_whole", "Peers that have told all they hold since the daemon started", (it) =>
+        it.set(sources.peersWhole()),
+      );
       gauge("cairn_event_clients", "Clients that follow the event stream", (it) =>
         it.set(sources.eventClients()),
       );

@@ -26,6 +26,7 @@ import type {
   GrantDesk,
   KeyProgress,
   ManifestBook,
+  SyncStatus,
 } from "@cairn/runtime";
 
 /** What the API needs of the runtime: `NodeRuntime` is one. */
@@ -40,6 +41,7 @@ export interface NodeFacade {
     entry: { readonly kind: string; readonly subject: string; readonly data: ErrorData },
   ): Promise<void>;
   peers(): readonly PeerStatus[];
+  readonly sync: { status(): SyncStatus };
   readonly wallets: {
     all(): readonly FacadeWallet[];
     /** @throws CairnError `not-found` */

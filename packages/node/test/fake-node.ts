@@ -50,6 +50,7 @@ import {
   Loop,
   ManifestBook,
   type NodeEvent,
+  type SyncStatus,
   writeMetadata,
 } from "@cairn/runtime";
 import type { Alert } from "../src/alert-desk.ts";
@@ -291,6 +292,9 @@ export class FakeNode implements NodeFacade {
       now: this.#clock.now(),
     });
   }
+
+  syncStatus: SyncStatus = { recollection: null, abstains: false, peers: [] };
+  readonly sync = { status: () => this.syncStatus };
 
   async takeApproval(signed: SignedSpendApproval): Promise<void> {
     this.#refuse();

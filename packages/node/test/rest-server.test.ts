@@ -3,7 +3,14 @@ import { get } from "node:https";
 import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { contract, type Role, type Route, roleCovers, roles } from "@cairn/client";
-import { errorCodes, nodeIndexSchema, satsSchema, systemRandom } from "@cairn/core";
+import {
+  errorCodes,
+  type NodeIndex,
+  nodeIndexSchema,
+  satsSchema,
+  systemRandom,
+  type UnixMs,
+} from "@cairn/core";
 import { certificateToPem, issueNodeCertificate } from "@cairn/pki";
 import { knownIds, requestOf } from "./known-requests.ts";
 import { testCluster } from "./node-folder.ts";
@@ -438,4 +445,41 @@ test("requests are logged with id, route, status and caller, and metrics count t
   const { text } = await rest.call("GET", "/metrics", { role: "viewer" });
   assert.match(text, /cairn_api_requests\{route="\/api\/v1\/wallets",method="GET",status="200"\} [0-9]+/);
   assert.equal((await rest.call("GET", "/metrics", { role: null })).status, 401);
+});
+
+test("a node that lost its database says in its health and status that it abstains, and how far it is", async () => {
+  const before = rest.node.syncStatus;
+  const at = 1_700_000_000_000 as UnixMs;
+  rest.node.syncStatus = {
+    abstains: true,
+    recollection: { restoredAt: at, heard: [2 as NodeIndex], needed: 3, forgottenUntil: at },
+    peers: [
+      {
+        node: 2 as NodeIndex,
+        state: "whole",
+        wholeAt: at,
+        reason: null,
+        taken: 7,
+        refused: 0,
+        withheld: 0,
+      },
+    ],
+  };
+  try {
+    const health = (await rest.call("GET", "/health")).json;
+    assert.deepEqual([health.status, health.sync], ["degraded", "abstains"]);
+    const { sync } = (await rest.call("GET", "/api/v1/cluster/status", { role: "viewer" })).json;
+    const time = new Date(at).toISOString();
+    assert.deepEqual(sync, {
+      abstains: true,
+      restoredAt: time,
+      heard: [2],
+      needed: 3,
+      forgottenUntil: time,
+      peers: [{ node: 2, state: "whole", wholeAt: time, reason: null, taken: 7, refused: 0, withheld: 0 }],
+    });
+  } finally {
+    rest.node.syncStatus = before;
+  }
+  assert.equal((await rest.call("GET", "/health")).json.sync, "ok");
 });

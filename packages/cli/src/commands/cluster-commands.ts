@@ -71,6 +71,8 @@ export function addClusterCommands(program: Command, context: CommandContext): v
           ["node", "endpoint", "state", "up", "can sign", "keys", "tip", "primes"],
           answers.map((answer) => statusRow(answer, pinned)),
         );
+        for (const { status } of answers)
+          if (status !== null) for (const note of syncNotes(status)) output.note(note);
         for (const { endpoint, status, error } of answers) {
           if (error !== null) output.note(`${endpoint} gives no answer: ${error.message}`);
           else if (!agrees(status, pinned)) {
@@ -186,6 +188,27 @@ function agrees(status: ClusterStatus, config: Pinned): boolean {
 
 function manifestFingerprintOf(status: ClusterStatus): string {
   return status.manifest.hash.match(/.{8}/g)?.join(" ") ?? status.manifest.hash;
+}
+
+/** What follows from the loss of a node's database, and with which peers it does not agree yet. */
+function syncNotes({ node, sync }: ClusterStatus): string[] {
+  const notes: string[] = [];
+  const { abstains, heard, needed, forgottenUntil, peers } = sync;
+  if (abstains)
+    notes.push(
+      `node ${node} lost its database and takes part in nothing yet: ${heard.length} of ${needed} peers have told it what they hold`,
+    );
+  else if (forgottenUntil !== null)
+    notes.push(
+      `node ${node} lost its database: it takes no part in requests that expire until ${forgottenUntil}`,
+    );
+  for (const peer of peers) {
+    if (peer.state === "failed")
+      notes.push(
+        `node ${node} could not learn all from node ${peer.node} (${peer.reason}): ${peer.refused} records refused, ${peer.withheld} not handed over; it asks again`,
+      );
+  }
+  return notes;
 }
 
 function statusRow({ endpoint, status, error }: Answer, config: Pinned): string[] {

@@ -73,6 +73,34 @@ test("cluster status asks every node, and says which is down and which disagrees
   );
 });
 
+test("cluster status says which node lost its database, and with whom it could not agree", async () => {
+  const peers = [2, 3].map((node) => ({
+    node,
+    state: node === 2 ? ("whole" as const) : ("failed" as const),
+    wholeAt: null,
+    reason: node === 2 ? null : "not-found",
+    taken: 0,
+    refused: 0,
+    withheld: node === 2 ? 0 : 5,
+  }));
+  const lost = { restoredAt: "2026-01-01T00:00:00.000Z", heard: [2], needed: 3, peers };
+  const until = "2026-01-08T00:00:00.000Z";
+  bench.node.answers.getClusterStatus = () =>
+    statusOf(1, { sync: { ...lost, abstains: true, forgottenUntil: until } });
+  second.answers.getClusterStatus = () =>
+    statusOf(2, { sync: { ...lost, abstains: false, forgottenUntil: until, peers: [] } });
+  const { stderr } = await cairn([bench.node.url, second.url], "cluster", "status");
+  assert.match(stderr, /node 1 lost its database and takes part in nothing yet: 1 of 3 peers/);
+  assert.match(
+    stderr,
+    /node 1 could not learn all from node 3 \(not-found\): 0 records refused, 5 not handed over/,
+  );
+  assert.match(
+    stderr,
+    new RegExp(`node 2 lost its database: it takes no part in requests that expire until ${until}`),
+  );
+});
+
 test("where no node answers, the exit code says to try again", async () => {
   const ran = await cairn([DEAD], "cluster", "status", "--json");
   assert.equal(ran.exit, 75);

@@ -191,6 +191,7 @@ const calls: {
       storage: "ok",
       clock: "ok",
       chain: { ok: true, tipHeight: 7 },
+      sync: "ok",
     },
   },
   createTransaction: { input: { body: request, idempotencyKey: "order-1" }, sample: transaction },
@@ -287,6 +288,14 @@ const calls: {
       primes: { ready: 4, target: 4, generating: false },
       burnCounter: 3,
       auditLength: 9,
+      sync: {
+        abstains: false,
+        restoredAt: null,
+        heard: [],
+        needed: null,
+        forgottenUntil: null,
+        peers: [{ node: 2, state: "whole", wholeAt: null, reason: null, taken: 1, refused: 0, withheld: 0 }],
+      },
     },
   },
   listNodes: {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { MAX_REQUEST_LIFETIME_MS, type UnixMs } from "@cairn/core";
 import { ClusterOwner } from "../../src/cluster/cluster-owner.ts";
 import { until } from "../../src/cluster/until.ts";
 import { startReducedCluster } from "./start-reduced-cluster.ts";
@@ -111,8 +112,14 @@ test("logs of a cluster that paid are exported and verified offline; a node set 
     const raised = await cairn("--config", join(five.dir, "cairn.toml"), "node", "raise-epoch");
     assert.equal(raised.code, 0, raised.stderr);
     await cluster.start(5);
+    const recalled = async () =>
+      (await cluster.client(5).call("getClusterStatus", {})).sync.abstains ? null : true;
+    await until(recalled, { timeoutMs: 60_000, describe: () => "node 5 has not asked what it forgot" });
     await cluster.stop(4);
-    await owner.pay(1, owner.spendRequest(wallet, recipients));
+    // It expires later than anything that node 5 may have signed and forgotten.
+    const now = Date.now();
+    const longest = { createdAt: now as UnixMs, expiry: (now + MAX_REQUEST_LIFETIME_MS) as UnixMs };
+    await owner.pay(1, owner.spendRequest(wallet, recipients, longest));
   } finally {
     await cluster.close();
   }

@@ -1,3 +1,4 @@
+import type { ClusterStatus } from "@cairn/client";
 import {
   encodeCanonical,
   manifestFingerprint,
@@ -5,6 +6,7 @@ import {
   type SignedManifest,
   spendQuorum,
 } from "@cairn/core";
+import type { SyncStatus } from "@cairn/runtime";
 import { alertWords } from "../alert-words.ts";
 import type { ApiModules } from "../api-modules.ts";
 import type { Handlers } from "../handler.ts";
@@ -46,9 +48,11 @@ export function clusterHandlers(
       const stored = (await storageOk()) && modules.storageWritable();
       const up = usable();
       const clockAgrees = modules.clockAgrees();
+      const { abstains } = node.sync.status();
       const chainOk = modules.chainOk() && node.chain.tipHeight !== null;
       return {
-        status: stored && chainOk && clockAgrees && up >= spendQuorum(manifest) ? "ok" : "degraded",
+        status:
+          stored && chainOk && clockAgrees && !abstains && up >= spendQuorum(manifest) ? "ok" : "degraded",
         node: me,
         cluster: manifest.cluster,
         version: modules.version,
@@ -60,6 +64,7 @@ export function clusterHandlers(
         storage: stored ? "ok" : "failing",
         clock: clockAgrees ? "ok" : "disagrees",
         chain: { ok: chainOk, tipHeight: node.chain.tipHeight },
+        sync: abstains ? "abstains" : "ok",
       };
     },
 
@@ -97,6 +102,7 @@ export function clusterHandlers(
         primes: { ...primes },
         burnCounter,
         auditLength: head === null ? 0 : head.seq + 1,
+        sync: syncView(node.sync.status()),
       };
     },
 
@@ -164,4 +170,15 @@ export function clusterHandlers(
 
 function base64(structure: unknown): string {
   return Buffer.from(encodeCanonical(structure)).toString("base64");
+}
+
+function syncView({ abstains, recollection, peers }: SyncStatus): ClusterStatus["sync"] {
+  return {
+    abstains,
+    restoredAt: timeTextOrNull(recollection?.restoredAt ?? null),
+    heard: [...(recollection?.heard ?? [])],
+    needed: recollection?.needed ?? null,
+    forgottenUntil: timeTextOrNull(recollection?.forgottenUntil ?? null),
+    peers: peers.map(({ wholeAt, ...peer }) => ({ ...peer, wholeAt: timeTextOrNull(wholeAt) })),
+  };
 }
