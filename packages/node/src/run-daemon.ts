@@ -1,4 +1,5 @@
 import { flushCompileCache } from "node:module";
+import { getHeapStatistics } from "node:v8";
 import { CairnError, errorCodes, isCairnError, systemClock, systemRandom } from "@cairn/core";
 import { pino } from "pino";
 import { CairnNode, type EngineChoice } from "./cairn-node.ts";
@@ -7,6 +8,7 @@ import { describeConfig } from "./describe-config.ts";
 import { GatheredLines } from "./gathered-lines.ts";
 import { loadConfig } from "./load-config.ts";
 import { parseFlags } from "./parse-flags.ts";
+import { RestCollector } from "./rest-collector.ts";
 
 /** Exit status after a second signal: 128 + SIGINT. */
 const EXIT_INTERRUPTED = 130;
@@ -73,6 +75,7 @@ export async function runDaemon(words: readonly string[], engine: EngineChoice):
       random: systemRandom,
       storageFailed,
     });
+    collectAtRest();
     log.info("node ready", { api: node.apiUrl, peer: node.peerAddress, pid: process.pid });
     // Now rather than at the end, which a crash would skip: the next start finds its sources compiled.
     flushCompileCache();
@@ -87,6 +90,21 @@ export async function runDaemon(words: readonly string[], engine: EngineChoice):
     if (isCairnError(error)) process.stderr.write(`${error.message}\n`);
     end(errorCodes[isCairnError(error) ? error.code : "internal"].exit);
   }
+}
+
+/** Only where the process was started so that it may say when garbage is collected, as `daemonLaunch` does. */
+function collectAtRest(): void {
+  const collect = globalThis.gc;
+  if (collect === undefined) return;
+  new RestCollector({
+    clock: systemClock,
+    processorMs: () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1_000;
+    },
+    heapBytes: () => getHeapStatistics().total_heap_size,
+    collect: () => void collect({ type: "major", flavor: "last-resort", execution: "sync" }),
+  });
 }
 
 function warnOfOpenApi(listen: string, tls: boolean, log: Log): void {
