@@ -226,7 +226,7 @@ export function statusView(
     policyVersion: 1,
     authorisation: "quorum",
     tipHeight: 101,
-    keys: { active: 1, generating: 0 },
+    keys: { active: 1, generating: 0, unbacked: 0 },
     primes: { ready: 4, target: 4, generating: false },
     burnCounter: 0,
     auditLength: 9,

@@ -276,7 +276,14 @@ export const clusterStatusSchema = z.object({
   policyVersion: z.number().int(),
   authorisation: z.string(),
   tipHeight: z.number().int().nullable(),
-  keys: z.object({ active: z.number().int(), generating: z.number().int() }),
+  keys: z.object({
+    active: z.number().int(),
+    generating: z.number().int(),
+    unbacked: z
+      .number()
+      .int()
+      .meta({ description: "In use, and some member has no verified backup of its share" }),
+  }),
   primes: z.object({ ready: z.number().int(), target: z.number().int(), generating: z.boolean() }),
   burnCounter: z.number().int(),
   auditLength: z.number().int(),

@@ -219,8 +219,14 @@ function statusRow({ endpoint, status, error }: Answer, config: Pinned): string[
     agrees(status, config) ? "agrees" : "disagrees",
     `${status.up}/${status.total}`,
     status.canSign ? "yes" : "no",
-    `${status.keys.active}${status.keys.generating > 0 ? ` +${status.keys.generating}` : ""}`,
+    keysText(status),
     status.tipHeight === null ? "none" : String(status.tipHeight),
     `${status.primes.ready}/${status.primes.target}${status.primes.generating ? " …" : ""}`,
   ];
+}
+
+/** E.g. `2 +1 (1 without backups)`. */
+function keysText({ keys: { active, generating, unbacked } }: ClusterStatus): string {
+  const made = generating > 0 ? ` +${generating}` : "";
+  return `${active}${made}${unbacked > 0 ? ` (${unbacked} without backups)` : ""}`;
 }

@@ -284,7 +284,7 @@ const calls: {
       policyVersion: 1,
       authorisation: "quorum",
       tipHeight: 7,
-      keys: { active: 1, generating: 0 },
+      keys: { active: 1, generating: 0, unbacked: 1 },
       primes: { ready: 4, target: 4, generating: false },
       burnCounter: 3,
       auditLength: 9,

@@ -98,6 +98,7 @@ export function clusterHandlers(
         keys: {
           active: keys.filter((status) => status === "active").length,
           generating: keys.filter((status) => status === "generating").length,
+          unbacked: node.backups.unbacked().length,
         },
         primes: { ...primes },
         burnCounter,
