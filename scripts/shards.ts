@@ -7,12 +7,6 @@ export type Shard = { name: string; patterns: string[]; native?: boolean };
  */
 export const shards: Shard[] = [
   { name: "native", patterns: [], native: true },
-  {
-    name: "machines",
-    patterns: [
-      "packages/{core,policy,bitcoin,consensus,signing,runtime,client,pki}/test/**/!(decoders*).long.test.ts",
-    ],
-  },
   // A million inputs for every decoder; CAIRN_FUZZ_SEED goes on where a run stopped.
   { name: "decoders-core", patterns: ["packages/core/test/fuzz/decoders*.long.test.ts"] },
   { name: "decoders-bitcoin", patterns: ["packages/bitcoin/test/fuzz/decoders*.long.test.ts"] },
@@ -23,8 +17,11 @@ export const shards: Shard[] = [
   { name: "decoders-ecdsa", patterns: ["packages/engine/test/fuzz/decoders-ecdsa*.long.test.ts"] },
   { name: "engine", patterns: ["packages/engine/test/**/!(decoders*).long.test.ts"] },
   { name: "storage", patterns: ["packages/storage/test/**/*.long.test.ts"] },
-  { name: "edges", patterns: ["packages/transport/test/**/!(decoders*).long.test.ts"] },
-  { name: "node", patterns: ["packages/{node,coordinator,cli,console}/test/**/!(decoders*).long.test.ts"] },
+  // With whatever is in no other shard.
+  {
+    name: "node",
+    patterns: ["packages/!(engine|storage|devnet|simulation)/test/**/!(decoders*).long.test.ts"],
+  },
   { name: "cluster", patterns: ["packages/devnet/test/**/*.long.test.ts"] },
   { name: "simulation", patterns: ["packages/simulation/test/**/*.long.test.ts"] },
 ];
