@@ -1,6 +1,13 @@
 import type { CheckedSpend } from "@cairn/bitcoin";
 import type { Intent, VotingState } from "@cairn/consensus";
-import { CairnError, type Clock, type IntentHash, type LineageId, type TransactionRow } from "@cairn/core";
+import {
+  CairnError,
+  type Clock,
+  type IntentHash,
+  type LineageId,
+  type NodeIndex,
+  type TransactionRow,
+} from "@cairn/core";
 import type { Batch } from "./loop.ts";
 import { readMetadata, type SpendMetadata, writeMetadata } from "./spend-metadata.ts";
 
@@ -8,6 +15,8 @@ import { readMetadata, type SpendMetadata, writeMetadata } from "./spend-metadat
 export interface LiveSpend {
   readonly intent: Intent;
   readonly row: TransactionRow;
+  /** The node that made the intent. */
+  readonly receiver: NodeIndex;
   readonly voting: VotingState;
   /** This node's own reading of the PSBT; null until its first check passes. */
   readonly checked: CheckedSpend | null;
@@ -72,7 +81,7 @@ export class LiveSpends {
   }
 
   /** Changes what is kept in memory alone. */
-  set(batch: Batch, hash: IntentHash, change: Partial<Omit<LiveSpend, "row" | "intent">>): void {
+  set(batch: Batch, hash: IntentHash, change: Partial<Omit<LiveSpend, "row" | "intent" | "receiver">>): void {
     batch.put(this.#live, hash, { ...this.of(hash), ...change });
   }
 

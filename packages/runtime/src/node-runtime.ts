@@ -1,4 +1,4 @@
-import { type Evidence, grantIdOf } from "@cairn/consensus";
+import type { Evidence } from "@cairn/consensus";
 import {
   CairnError,
   isCairnError,
@@ -485,12 +485,7 @@ export class NodeRuntime {
     await runtime.keys.restore();
     await runtime.backups.restore();
     await runtime.spends.restore();
-    runtime.#ledger.value = await seenAttempts(
-      modules.store,
-      runtime.spends.all().map(({ row }) => grantIdOf(row.intent)),
-      modules.clock.now(),
-      options.inventory.checkMs,
-    );
+    runtime.#ledger.value = await seenAttempts(modules.store, modules.clock.now(), options.inventory.checkMs);
     await modules.courier.start({
       message: (from, message) => runtime.#inbox.onMessage(from, message),
       peer: (status) => runtime.#onPeer(status),

@@ -34,6 +34,7 @@ import { GrantWaiters } from "./grant-waiters.ts";
 import type { Batch } from "./loop.ts";
 import { PresignatureStock } from "./presignature-stock.ts";
 import { proposalFacts } from "./proposal-facts.ts";
+import { ledgerOf } from "./seen-attempts.ts";
 import { nackCodeOf, sendNack } from "./send-nack.ts";
 import type { SessionOwner } from "./session-owner.ts";
 import { signingWork } from "./signing-work.ts";
@@ -46,7 +47,7 @@ export interface SignDeskOptions extends AttemptDeskOptions {
 }
 
 export interface SignDeskModules extends AttemptDeskModules {
-  readonly store: Pick<NodeStore, "presignatures" | "presignature">;
+  readonly store: Pick<NodeStore, "presignatures" | "presignature" | "sessions">;
   readonly spends: SpendDesk;
   readonly authorisation: Authorisation;
   /** @throws CairnError `not-found` */
@@ -70,12 +71,15 @@ export class SignDesk {
   readonly #attempts: AttemptLoop<GrantId, SigningJob>;
   readonly #waiters: GrantWaiters;
   readonly #stock: PresignatureStock;
+  /** Since when this process sees every attempt. */
+  readonly #since: UnixMs;
 
   constructor(options: SignDeskOptions, modules: SignDeskModules) {
     this.#options = options;
     this.#modules = modules;
     this.#waiters = new GrantWaiters(modules.clock, options.grantWaitMs);
     this.#stock = new PresignatureStock(modules);
+    this.#since = modules.clock.now();
     this.#attempts = new AttemptLoop(options, {
       ...modules,
       isOpen: (grantId) => this.#isOpen(grantId),
@@ -148,7 +152,7 @@ export class SignDesk {
   }
 
   async #begin(hash: IntentHash): Promise<void> {
-    const { spends, clock, loop } = this.#modules;
+    const { spends, store, ledger, clock, loop } = this.#modules;
     const grantId = grantIdOf(hash);
     if (this.#attempts.get(grantId) !== undefined) return;
     try {
@@ -171,12 +175,17 @@ export class SignDesk {
         status: key.status,
       });
     }
+    const subject = grantSubject(grant);
+    const firstSeenAt = spends.get(hash)?.row.firstSeenAt ?? clock.now();
+    const earlier = firstSeenAt > this.#since ? [] : await store.sessions({ subject: subject.subject });
     await loop.run((batch) => {
       if (this.#attempts.get(grantId) !== undefined) return;
-      const firstSeenAt = spends.get(hash)?.row.firstSeenAt ?? clock.now();
+      batch.assign(ledger, {
+        subjects: new Map([...ledgerOf(earlier).subjects, ...ledger.value.subjects]),
+      });
       // The policy's delay counts from this node's own first sight as well (architecture §5.4).
       const held = (firstSeenAt + this.#options.book.manifest.policyDelayMs) as UnixMs;
-      this.#attempts.add(batch, grantId, grantSubject(grant), { hash, grant }, held);
+      this.#attempts.add(batch, grantId, subject, { hash, grant }, held);
       batch.afterwards(() => {
         this.#waiters.wake(grantId);
         this.#attempts.wake(grantId);
@@ -194,12 +203,13 @@ export class SignDesk {
     return false;
   }
 
-  /** The spend is signed, given up or gone: no grant of it counts any more, so what was seen of its attempts need not either. */
+  /** The spend is signed, given up or gone. Where it is signed no grant of it counts again, nor what was seen of its attempts. */
   #over(batch: Batch, grantId: GrantId): void {
-    const { ledger } = this.#modules;
+    const { ledger, spends } = this.#modules;
     const attempts = this.#attempts.get(grantId);
     if (attempts === undefined) return;
     this.#attempts.remove(batch, grantId);
+    if (spends.get(attempts.job.hash)?.row.signedTx == null) return;
     batch.assign(ledger, forgetSubject(ledger.value, subjectKey(attempts.subject)));
   }
 

@@ -205,17 +205,18 @@ export class SpendImport {
     final: VerifiedFinal | null,
     lineage: LineageId,
   ): Promise<void> {
-    const { loop, live, early, voting, intake, store, clock } = this.#modules;
+    const { loop, live, claims, early, voting, intake, store, clock } = this.#modules;
     const { hash, intent } = spend;
     const dead = spend.voids.length > 0;
     if (spend.certificate === null && !dead) intake.checkQuota(from, intent.request);
     const before = await store.votes(hash);
-    await loop.run((batch) => {
+    const enter = (batch: Batch) => {
       if (live.has(hash)) return this.#feed(batch, from, spend, final);
       const row = rowOf(intent, hash, lineage, from, clock.now());
       live.add(batch, {
         intent,
         row,
+        receiver: from,
         voting: initial({ intent: hash, expiry: row.expiry }),
         checked: null,
         reserved: false,
@@ -233,7 +234,8 @@ export class SpendImport {
       this.#feed(batch, from, spend, final);
       // What is still undecided is voted on, or was over before this node heard of it.
       voting.open(batch, hash);
-    });
+    };
+    await claims.knowing(lineage, () => loop.run(enter));
   }
 
   /** A spend that the chain holds six deep: it is history, and only limits look back at it. */
@@ -264,15 +266,17 @@ export class SpendImport {
       blockHeight,
       blockHash,
     };
-    await loop.run((batch) => {
+    const { receiver } = readMetadata(row.metadata);
+    const enter = (batch: Batch) => {
       if (live.has(hash)) return;
       const voting = initial({ intent: hash, expiry: row.expiry });
-      live.add(batch, { intent, row, voting, checked, reserved: false, voiding: false });
+      live.add(batch, { intent, row, receiver, voting, checked, reserved: false, voiding: false });
       batch.audit("payment-synced", hash, { from, txid: row.txid, blockHeight });
       if (intent.anchor !== null) keepAnchor(batch, intent.anchor, row);
       claims.count(batch, hash);
       settle(batch, hash);
-    });
+    };
+    await claims.knowing(lineage, () => loop.run(enter));
   }
 
   /** A spend that had ended here without what the others have: it goes on, or ends as theirs did. */
@@ -295,7 +299,7 @@ export class SpendImport {
     const { live: revived, effects } = await readStoredSpend(store, row, (intent) =>
       voting.contextOf(intent),
     );
-    await loop.run((batch) => {
+    const enter = (batch: Batch) => {
       if (live.has(hash)) return this.#feed(batch, from, spend, final);
       live.add(batch, { ...revived, checked: final?.checked ?? null });
       batch.audit("intent-revived", hash, { from, signed: final !== null });
@@ -307,7 +311,8 @@ export class SpendImport {
         voting.remind(hash);
         certified(hash);
       });
-    });
+    };
+    await claims.knowing(row.lineage, () => loop.run(enter));
   }
 
   /** Tells a spend's machine what the peer knows, in an order in which nothing is lost. */

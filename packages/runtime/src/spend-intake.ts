@@ -27,7 +27,7 @@ import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
 import type { SpendClaims } from "./spend-claims.ts";
 import { findLineage } from "./spend-lineage.ts";
-import { readMetadata, writeMetadata } from "./spend-metadata.ts";
+import { writeMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
 import type { SpendVoting } from "./spend-voting.ts";
 
@@ -67,8 +67,8 @@ export class SpendIntake {
     const waits = this.#modules.approvals.waits(request, body);
     let open = 0;
     let same = 0;
-    for (const { row, voting } of this.#modules.live.all()) {
-      if (readMetadata(row.metadata).receiver !== from) continue;
+    for (const { row, receiver, voting } of this.#modules.live.all()) {
+      if (receiver !== from) continue;
       if (row.certificate === null && (voting.name === "Initial") === waits) open += 1;
       if (row.request === request) same += 1;
     }
@@ -117,6 +117,7 @@ export class SpendIntake {
       live.add(batch, {
         intent,
         row,
+        receiver: from,
         voting: initial({ intent: hash, expiry: row.expiry }),
         checked: null,
         reserved: false,

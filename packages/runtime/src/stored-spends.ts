@@ -17,6 +17,7 @@ import {
   type ViolationRow,
 } from "@cairn/core";
 import type { LiveSpend } from "./live-spends.ts";
+import { readMetadata } from "./spend-metadata.ts";
 
 /** Confirmations after which a payment is settled: deeper reorganisations are not followed. */
 export const SETTLED_DEPTH = 6;
@@ -103,6 +104,7 @@ async function readSpend(
     intent,
     // Sessions do not outlive a process.
     row: row.state === "signing" ? { ...row, state: "approved" } : row,
+    receiver: readMetadata(row.metadata).receiver,
     voting: state,
     checked: null,
     // Policy is asked again before the first Ack of this process.
