@@ -24,8 +24,8 @@ const VERSION: u8 = 1;
 pub const MAX_FILE: usize = 64 * 1024 * 1024;
 /// Work factor of a passphrase's scrypt: N = 2^18 with r = 8 takes 256 MiB and about a second.
 const WORK_FACTOR: u8 = 18;
-/// A file may not ask for more work than this; age's own command uses 18.
-const MAX_WORK_FACTOR: u8 = 22;
+/// A file may not ask for more: whoever made it could take all memory.
+const MAX_WORK_FACTOR: u8 = WORK_FACTOR;
 
 /// Bytes that are wiped.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -238,15 +238,19 @@ fn unopened(error: &DecryptError) -> Failure {
             Code::VaultLocked,
             "the backup was encrypted to other recipients: give the identity of one of them",
         ),
-        DecryptError::KeyDecryptionFailed => Failure::new(
-            Code::VaultLocked,
-            "the backup does not open: wrong passphrase, or a damaged file",
-        ),
+        DecryptError::KeyDecryptionFailed => wrong_passphrase(),
         DecryptError::ExcessiveWork { .. } => {
             Failure::malformed("the backup asks for more work on its passphrase than a backup of Cairn does")
         }
         _ => damaged(),
     }
+}
+
+fn wrong_passphrase() -> Failure {
+    Failure::new(
+        Code::VaultLocked,
+        "the backup does not open: wrong passphrase, or a damaged file",
+    )
 }
 
 fn damaged() -> Failure {
@@ -265,7 +269,8 @@ impl Backup {
     /// `vault-locked` for the wrong secret; `malformed` for a file that is damaged, no backup, of another version or level.
     pub fn open(file: &[u8], secret: &[u8]) -> Result<Self, Failure> {
         let decryptor = decryptor(file)?;
-        let stream = if decryptor.is_scrypt() {
+        let by_passphrase = decryptor.is_scrypt();
+        let stream = if by_passphrase {
             let mut identity = age::scrypt::Identity::new(text(secret)?);
             identity.set_max_work_factor(MAX_WORK_FACTOR);
             decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity))
@@ -273,7 +278,10 @@ impl Backup {
             let identities = identities(secret)?;
             decryptor.decrypt(identities.iter().map(|one| one as &dyn age::Identity))
         };
-        let mut stream = stream.map_err(|error| unopened(&error))?;
+        let mut stream = stream.map_err(|error| match error {
+            DecryptError::DecryptionFailed if by_passphrase => wrong_passphrase(),
+            other => unopened(&other),
+        })?;
         // Room for all of it at once: a growing buffer would leave copies behind.
         let mut plain = Zeroizing::new(Vec::with_capacity(file.len()));
         stream.read_to_end(&mut plain).map_err(|_| damaged())?;
