@@ -19,6 +19,7 @@ import {
   outpointText,
   type ReservationRow,
   type Sats,
+  type TransactionRow,
   type UnixMs,
   type WalletId,
 } from "@cairn/core";
@@ -145,6 +146,12 @@ export class SpendClaims {
   /** What holding limits and coins for a spend would come to now. Changes nothing. */
   weigh(hash: IntentHash): ReserveResult {
     return reserve(this.#book, this.#claim(this.#live.of(hash)));
+  }
+
+  /** Whether limits and coins are held for a spend since its vote or Ack, whatever has been restarted in between. */
+  holds({ lineage, intent: hash }: Pick<TransactionRow, "lineage" | "intent">): boolean {
+    const held = this.#book.get(lineage);
+    return held?.freedAt === null && held.intents.some(({ intent, dead }) => intent === hash && !dead);
   }
 
   /** Holds limits and coins for a spend, in the batch of the vote or Ack that implies it. @throws CairnError `coin-reserved` */

@@ -5,6 +5,7 @@ import {
   type Clock,
   type IntentHash,
   type LineageId,
+  type NodeStore,
   type RequestHash,
   type SpendRequest,
   type TransactionRow,
@@ -21,6 +22,7 @@ import type { WalletBook } from "./wallet-book.ts";
 
 export interface SpendJudgeModules {
   readonly loop: Loop;
+  readonly store: Pick<NodeStore, "votes">;
   readonly chain: ChainSource;
   readonly wallets: WalletBook;
   readonly clock: Clock;
@@ -35,10 +37,10 @@ export interface SpendJudgeModules {
 
 /** What this node itself finds of a spend: its PSBT against request and chain, its policy, and what other spends hold. */
 export class SpendJudge {
-  readonly #options: Pick<SpendOptions, "book">;
+  readonly #options: Pick<SpendOptions, "me" | "book">;
   readonly #modules: SpendJudgeModules;
 
-  constructor(options: Pick<SpendOptions, "book">, modules: SpendJudgeModules) {
+  constructor(options: Pick<SpendOptions, "me" | "book">, modules: SpendJudgeModules) {
     this.#options = options;
     this.#modules = modules;
   }
@@ -135,10 +137,17 @@ export class SpendJudge {
       });
     }
     const forgot = await this.#modules.forgot(known.row);
+    const votes = await this.#modules.store.votes(hash);
+    const approved = votes.some(({ voter, approve }) => voter === this.#options.me && approve);
     return loop.run((batch) => {
       this.#notGivenUp(hash);
       live.set(batch, hash, { checked: check.checked });
       if (forgot) throw abstains(hash);
+      // Policy allowed it when this node voted and reserved for it: one that tightened since does not strand what a quorum has certified.
+      if (approved && claims.holds(known.row)) {
+        live.set(batch, hash, { reserved: true });
+        return check.checked;
+      }
       const verdict = this.verdict(hash, check);
       switch (verdict.kind) {
         case "approve":

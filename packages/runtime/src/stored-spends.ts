@@ -107,7 +107,7 @@ async function readSpend(
     receiver: readMetadata(row.metadata).receiver,
     voting: state,
     checked: null,
-    // Policy is asked again before the first Ack of this process.
+    // The coins are looked at again before the first Ack of this process, and policy too where this node did not vote for it.
     reserved: false,
     voiding: voids.some((entry) => entry.node === context.me),
   };

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
 import {
   type Change,
+  type Courier,
   manifestHash,
   type NodeIndex,
   type Policy,
@@ -134,6 +135,66 @@ test("intents of the former manifest are judged by the policy in force, and what
     await cluster.close();
   }
 });
+
+test("a payment that was certified before the policy tightened is signed, though every node restarts in between", async () => {
+  let held = true;
+  const cluster = await InProcessCluster.start({
+    tampering: () => ({ courier: (courier) => withoutProposals(courier, () => held) }),
+  });
+  try {
+    held = false;
+    const record = await cluster.makeWallet("frost");
+    const [booked] = cluster.node(1).runtime.wallets.all();
+    assert.ok(booked);
+    const { address } = deriveKey(booked.descriptor, [0, 0]);
+    cluster.chain.fund(decodeAddress(address, "regtest").script, 400_000n);
+    cluster.chain.mine(1);
+    held = true;
+    const all = [1, 2, 3, 4, 5];
+    const payment = await submit(cluster, record, 1, 300_000n);
+    const rows = () =>
+      Promise.all(all.map((index) => cluster.node(index).store.transaction({ intent: payment })));
+    await cluster.until(
+      async () => (await rows()).every((row) => row?.certificate != null),
+      20_000,
+      () => "not every node has the certificate",
+    );
+    await changePolicy(cluster, all, { perTransactionMaxSats: 200_000n as Sats });
+    for (const index of all) {
+      await cluster.node(index).stop();
+      await cluster.startNode(index as NodeIndex);
+    }
+    for (const row of await rows()) assert.equal(row?.signedTx, null, "it was not signed before");
+    held = false;
+    await reach(cluster, payment, all, ["signed", "broadcasting", "confirmed"]);
+
+    for (const { runtime } of cluster.nodes.values()) {
+      const { decision } = runtime.dryRun({
+        outputs: [{ address: recipient, amountSats: 250_000n as Sats }],
+        maxFeeSats: 1_000n as Sats,
+      });
+      assert.equal(decision, "deny", "what comes now meets the policy in force");
+    }
+  } finally {
+    await cluster.close();
+  }
+});
+
+/** Opens no session while `held` says so. */
+function withoutProposals(courier: Courier, held: () => boolean): Courier {
+  return {
+    start: (handler) => courier.start(handler),
+    send: (to, message) => {
+      if (message.kind !== "proposal" || !held()) courier.send(to, message);
+    },
+    posting: (to, id, message) => courier.posting(to, id, message),
+    kick: (committed) => courier.kick(committed),
+    peers: () => courier.peers(),
+    setRefused: (refused) => courier.setRefused(refused),
+    useSealingKeys: (session, keys) => courier.useSealingKeys(session, keys),
+    close: () => courier.close(),
+  };
+}
 
 async function submit(
   cluster: InProcessCluster,
