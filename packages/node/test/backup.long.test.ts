@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -216,6 +217,32 @@ test("the wrong identity, a damaged or cut file, no backup, and another cluster'
   run("file-missing", "verify", join(scratch, "nothing"), "--identity", identity);
   run("wrong-cluster", "verify", file, "--identity", identity, "--cluster", "ab".repeat(32));
   run("wrong-recipient", "verify", file, "--identity", identity, "--node", "2");
+});
+
+/** Verifies on a pseudo-terminal, as `script` makes one, typing `keys` once it is asked; what was shown, and the exit status. */
+async function typed(keys: string): Promise<{ readonly shown: string; readonly status: number }> {
+  const line = [process.execPath, PROGRAM, "verify", file].map((word) => `'${word}'`).join(" ");
+  const child = spawn("script", ["-qefc", line, "/dev/null"], { env: { ...process.env, SHELL: "/bin/sh" } });
+  const exit = once(child, "exit");
+  let shown = "";
+  for await (const chunk of child.stdout) {
+    const asked = shown.includes("Identity");
+    shown += String(chunk);
+    if (!asked && shown.includes("Identity")) child.stdin.write(keys);
+  }
+  const [status] = await exit;
+  return { shown, status: Number(status) };
+}
+
+test("an identity is asked for on the terminal, which does not show it, and an interruption ends it", async () => {
+  const [, secret = ""] = /(AGE-SECRET-KEY-1\S+)/.exec(await readFile(identity, "utf8")) ?? [];
+  const told = await typed(`wrong\x15${secret}\r`);
+  assert.equal(told.status, 0, told.shown);
+  assert.match(told.shown, new RegExp(made.backup));
+  assert.ok(!told.shown.includes(secret));
+  const interrupted = await typed("AGE\x03");
+  assert.equal(interrupted.status, errorCodes["vault-locked"].exit);
+  assert.match(interrupted.shown, /interrupted/);
 });
 
 test("an identity that others can read is refused, and is never taken as an argument", async () => {
