@@ -12,6 +12,7 @@ export interface Plan {
   /** Payments that are asked for at the same moment. */
   readonly atOnce: readonly number[];
   readonly sustainedMs: number;
+  /** A whole number of the times between looks at the chain and questions of the fence, which a shorter look meets or misses by chance. */
   readonly idleMs: number;
   /** Transactions of the memory measurement, first and last look. */
   readonly transactions: readonly [number, number];
@@ -34,7 +35,7 @@ export function planOf(environment: NodeJS.ProcessEnv): Plan {
         paymentsStocked: 8,
         atOnce: [8],
         sustainedMs: 10_000,
-        idleMs: 10_000,
+        idleMs: 60_000,
         transactions: [50, 300],
         settled: [100, 10_000],
         audited: 20_000,
