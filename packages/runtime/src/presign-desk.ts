@@ -6,6 +6,7 @@ import {
   type KeyRow,
   type NodeIndex,
   type NodeStore,
+  type PresignatureRow,
   type SessionId,
   signBody,
   type Timer,
@@ -118,8 +119,7 @@ export class PresignDesk {
         { keyId },
       );
     }
-    const stock = await this.#modules.store.presignatures({ keyId });
-    const live = stock.filter((item) => item.state === "ready" || item.state === "pending").length;
+    const { length: live } = await this.#stock(keyId);
     const settings = { ...this.#options.inventory, target: live + count, refillBelow: live + count };
     const jobs = await this.#plan(row, settings);
     if (jobs.length === 0) {
@@ -174,10 +174,10 @@ export class PresignDesk {
   }
 
   async #plan(row: KeyRow, settings: InventorySettings): Promise<readonly PresignJob[]> {
-    const { store, up, refused, clock, standing } = this.#modules;
+    const { up, refused, clock, standing } = this.#modules;
     return planPresigning(
       this.#key(row),
-      await store.presignatures({ keyId: row.keyId }),
+      await this.#stock(row.keyId),
       await this.#wanted(row.keyId),
       {
         me: this.#options.me,
@@ -188,6 +188,13 @@ export class PresignDesk {
       },
       settings,
     );
+  }
+
+  /** What is ready or in the making: those of the past are many, and plan nothing. */
+  async #stock(keyId: KeyId): Promise<readonly PresignatureRow[]> {
+    const { store } = this.#modules;
+    const ready = await store.presignatures({ keyId, state: "ready" });
+    return [...ready, ...(await store.presignatures({ keyId, state: "pending" }))];
   }
 
   async #propose(row: KeyRow, job: PresignJob): Promise<void> {
