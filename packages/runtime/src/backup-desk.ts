@@ -80,6 +80,15 @@ export class BackupDesk {
     );
   }
 
+  /** Tells a peer that came up the words that hold: one that was restored since has lost those that came after its backup. */
+  async peerUp(node: NodeIndex): Promise<void> {
+    const words = this.words();
+    if (words.length === 0) return;
+    await this.#modules.loop.run((batch) => {
+      for (const signed of words) batch.send([node], peerMessage("verified-backup", encodeCanonical(signed)));
+    });
+  }
+
   /** A word that a peer passes on. @throws CairnError as {@link take} does, and `malformed` */
   async onWord(payload: Uint8Array): Promise<void> {
     const signed = decodeCanonical(signedVerifiedBackupSchema, payload);

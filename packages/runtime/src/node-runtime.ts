@@ -593,6 +593,7 @@ export class NodeRuntime {
     this.#questions.peer(status.node, status.up);
     if (!status.up) return;
     this.#catchUp.ask(status.node);
+    unawaited(this.backups.peerUp(status.node), (cause) => this.#report(cause));
     unawaited(this.#interrupted.peerUp(status.node), (cause) => this.#report(cause));
   }
 

@@ -48,6 +48,7 @@ function wordOf(node: number, change: Partial<VerifiedBackup> = {}): SignedVerif
 /** Node 1's desk over a store that outlives it. */
 async function bench(meta = new Map<string, Uint8Array>()) {
   const posted: { readonly to: NodeIndex; readonly payload: Uint8Array }[] = [];
+  const sent: typeof posted = [];
   const audited: string[] = [];
   const keys: Pick<KeyProgress, "row">[] = [];
   const store = {
@@ -65,6 +66,7 @@ async function bench(meta = new Map<string, Uint8Array>()) {
         return { write: "outbox", row: { to, id, kind, message: payload, createdAt: 0 } };
       },
       kick: () => {},
+      send: (to: NodeIndex, { payload }: { payload: Uint8Array }) => sent.push({ to, payload }),
     } as never,
     audit: {
       entries: (facts) => {
@@ -86,7 +88,7 @@ async function bench(meta = new Map<string, Uint8Array>()) {
   await desk.restore();
   const active = (epoch = 0) =>
     keys.push({ row: { keyId: key, epoch, status: "active", updatedAt: 5 as UnixMs } as KeyProgress["row"] });
-  return { desk, meta, posted, audited, keys, active };
+  return { desk, meta, posted, sent, audited, keys, active };
 }
 
 test("a key in use lacks the backups of all members, until each has a verified one", async () => {
@@ -135,6 +137,21 @@ test("the newest word of a member stays, in whatever order words come, and over 
   assert.deepEqual(desk.words(), [wordOf(2)]);
   const again = await bench(meta);
   assert.deepEqual(again.desk.words(), [wordOf(2)]);
+});
+
+test("a peer that comes up is told the words that hold, and nothing where there are none", async () => {
+  const { desk, sent } = await bench();
+  await desk.peerUp(2 as NodeIndex);
+  assert.deepEqual(sent, []);
+  for (const word of [wordOf(3), wordOf(1)]) await desk.take(word);
+  await desk.peerUp(2 as NodeIndex);
+  assert.deepEqual(
+    sent.map(({ to, payload }) => [to, decodeCanonical(signedVerifiedBackupSchema, payload)]),
+    [
+      [2, wordOf(1)],
+      [2, wordOf(3)],
+    ],
+  );
 });
 
 test("a word that its operator did not sign is refused, and nothing is kept of it", async () => {
