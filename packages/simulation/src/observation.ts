@@ -40,6 +40,8 @@ export type Observation =
   | { readonly kind: "acknowledged"; readonly node: NodeIndex; readonly row: TransactionRow }
   | { readonly kind: "started"; readonly node: NodeIndex }
   | { readonly kind: "stopped"; readonly node: NodeIndex; readonly how: "crash" | "stop" }
+  /** Its database is gone, but for a backup of the beginning. */
+  | { readonly kind: "lost"; readonly node: NodeIndex }
   /** Something failed that the node could only report. */
   | { readonly kind: "reported"; readonly node: NodeIndex; readonly cause: unknown };
 

@@ -216,6 +216,10 @@ class Run {
       case "stop":
         void this.#cluster.stop(operation.node, operation.restartMs);
         return;
+      case "lose":
+        if (this.#cluster.lose(operation.node, operation.restartMs))
+          this.#observe({ kind: "lost", node: operation.node });
+        return;
       case "disk":
         return this.#cluster.planFault(operation.node, operation);
       case "slow-disks":

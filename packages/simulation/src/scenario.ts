@@ -51,6 +51,8 @@ export type Operation = Moment &
         readonly times: number;
         readonly restartMs: number;
       }
+    /** The node's database is gone; it starts from a backup of the beginning. */
+    | { readonly op: "lose"; readonly node: NodeIndex; readonly restartMs: number }
     | { readonly op: "slow-disks"; readonly delayMs: number }
     | { readonly op: "partition"; readonly groups: readonly (readonly NodeIndex[])[] }
     | { readonly op: "sever"; readonly a: NodeIndex; readonly b: NodeIndex }
@@ -109,6 +111,7 @@ export function scenarioOf(seed: number): Scenario {
   }
   operations.push(...payments(random, within, limits));
   operations.push(...faults(random, within, hostile));
+  if (keys && hostile === null) operations.push(...loss(seed, within));
   if (hostile !== null) {
     for (let lies = random.between(1, 3); lies > 0; lies -= 1) {
       const at = lies === 1 ? 0 : within();
@@ -118,6 +121,14 @@ export function scenarioOf(seed: number): Scenario {
   for (let blocks = random.between(1, 6); blocks > 0; blocks -= 1)
     operations.push({ at: within(), op: "mine", blocks: random.between(1, 2) });
   return { seed, limits, hostile, keys, operations: operations.toSorted((a, b) => a.at - b.at), healAt };
+}
+
+/** In some runs one node loses its database: where none is hostile, since more than one at a time need not be borne. */
+function loss(seed: number, within: Within): Operation[] {
+  const random = new SeededRandom(`loss/${seed}`);
+  if (!random.chance(0.3)) return [];
+  const restartMs = random.pick([200, 3_000, 15_000]);
+  return [{ at: within(), op: "lose", node: random.pick(NODES), restartMs }];
 }
 
 function pickLimits(random: SeededRandom): Limits {

@@ -31,7 +31,11 @@ export interface DiskPlan {
 
 /** What of a node outlives its processes. */
 interface Machine {
-  readonly disk: MemoryDisk;
+  disk: MemoryDisk;
+  /** What a backup from the beginning brings back. */
+  readonly backup: MemoryDisk;
+  /** Raised with every loss of the disk. */
+  epoch: number;
   readonly mood: ChainMood;
   faults: DiskPlan[];
   diskDelayMs: number;
@@ -93,7 +97,9 @@ export class SimulatedCluster {
       plan.members.map((index) => [
         index,
         {
-          disk: modules.disks?.get(index) ?? new MemoryDisk(),
+          disk: modules.disks?.get(index)?.snapshot() ?? new MemoryDisk(),
+          backup: modules.disks?.get(index) ?? new MemoryDisk(),
+          epoch: 0,
           mood: { down: false, slowestMs: 20 },
           faults: [],
           diskDelayMs: 0,
@@ -174,6 +180,17 @@ export class SimulatedCluster {
     if (restartMs !== null) this.#modules.time.after(restartMs, () => this.start(node));
   }
 
+  /** Ends a node at once, and starts it from its backup with a raised epoch. False where it is just being started. */
+  lose(node: NodeIndex, restartMs: number): boolean {
+    const machine = this.#machine(node);
+    if (machine.starting) return false;
+    this.crash(node, null);
+    machine.disk = machine.backup.snapshot();
+    machine.epoch += 1;
+    this.#modules.time.after(restartMs, () => this.start(node));
+    return true;
+  }
+
   /** Ends a node as its operator does. */
   async stop(node: NodeIndex, restartMs: number | null): Promise<void> {
     const machine = this.#machine(node);
@@ -237,7 +254,7 @@ export class SimulatedCluster {
     const report = (cause: unknown): void => this.#report(node, life, cause);
     const joined = liar?.overTransport(transport) ?? transport;
     const courier = createCourier(
-      { me: node, epoch: 0, resendAfterMs: 1_000, resendMaxMs: 8_000, replayLeaseMs: 500 },
+      { me: node, epoch: machine.epoch, resendAfterMs: 1_000, resendMaxMs: 8_000, replayLeaseMs: 500 },
       {
         transport: this.#outgoing(joined, life, own.fork("outgoing")),
         store,
@@ -262,7 +279,7 @@ export class SimulatedCluster {
     const { cluster } = plan.manifest;
     const audit = await AuditLog.create({ cluster, node }, { store, signer, clock });
     const runtime = await NodeRuntime.start(
-      { me: node, manifest: plan.manifest, policy: plan.policy, ...pacing },
+      { me: node, manifest: plan.manifest, policy: plan.policy, ...pacing, epoch: machine.epoch },
       {
         store,
         audit,
@@ -336,7 +353,6 @@ export class SimulatedCluster {
 /** The times by which simulated nodes live: those of a real cluster, but for chain polls. */
 const pacing = {
   protocolVersions: [1],
-  epoch: 0,
   clockSkewMs: 30_000,
   roundMs: 6_000,
   recheckMs: 1_000,

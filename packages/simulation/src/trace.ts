@@ -50,6 +50,8 @@ function describe(seen: Observation): string | null {
       return "is up";
     case "stopped":
       return `is down: ${seen.how}`;
+    case "lost":
+      return "lost its database";
     case "reported":
       return `reports ${isCairnError(seen.cause) ? seen.cause.code : String(seen.cause)}`;
   }

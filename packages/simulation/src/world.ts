@@ -62,6 +62,8 @@ export class World {
   readonly #byTxid = new Map<Txid, IntentHash[]>();
   /** When each intent's signatures were first seen whole. */
   readonly signed = new Map<IntentHash, number>();
+  /** Nodes that lost their database: what they signed before still exists. */
+  readonly lost = new Set<NodeIndex>();
   now = 0;
 
   constructor(plan: ClusterPlan, hostile: NodeIndex | null) {
@@ -155,6 +157,9 @@ export class World {
       case "engine-started":
       case "partial-issued":
       case "acknowledged":
+      case "lost":
+        this.lost.add(event.node);
+        return;
       case "started":
       case "stopped":
       case "reported":

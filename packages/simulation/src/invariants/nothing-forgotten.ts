@@ -19,13 +19,14 @@ export function nothingForgotten(): Invariant {
         if (write.write !== "outbox-done" || !world.honest(write.to)) continue;
         const [kind, intent] = write.id.split("/");
         if (kind !== "intent" || intent === undefined || refused.has(String(write.to))) continue;
-        if (!world.disk(write.to).states.has(intent as IntentHash))
+        if (!world.lost.has(write.to) && !world.disk(write.to).states.has(intent as IntentHash))
           return `node ${write.to} said to node ${event.node} that it holds ${intent}, and does not`;
       }
       return null;
     },
     restarted(world, { node, intents, approvals, certified, burned, bans }) {
-      if (!world.honest(node)) return null;
+      // What a node that lost its database comes to know again is judged at the end.
+      if (!world.honest(node) || world.lost.has(node)) return null;
       const disk = world.disk(node);
       for (const intent of disk.states.keys()) {
         if (!intents.has(intent)) return `node ${node} forgot intent ${intent}`;
