@@ -228,6 +228,7 @@ export function statusView(
     tipHeight: 101,
     keys: { active: 1, generating: 0, unbacked: 0 },
     primes: { ready: 4, target: 4, generating: false },
+    coordination: { type: "none", state: "none", failingSince: null },
     burnCounter: 0,
     auditLength: 9,
     sync: {

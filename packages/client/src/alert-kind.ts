@@ -17,6 +17,7 @@ export const alertKinds = [
   "backup-missing",
   "stock-empty",
   "chain-unavailable",
+  "coordination",
   "certificate-ends",
 ] as const;
 

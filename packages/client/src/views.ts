@@ -285,6 +285,15 @@ export const clusterStatusSchema = z.object({
       .meta({ description: "In use, and some member has no verified backup of its share" }),
   }),
   primes: z.object({ ready: z.number().int(), target: z.number().int(), generating: z.boolean() }),
+  coordination: z
+    .object({
+      type: z.enum(["none", "etcd"]),
+      state: z.enum(["none", "ok", "unreachable"]),
+      failingSince: timeSchema.nullable(),
+    })
+    .meta({
+      description: "What shows the cluster and speeds it up; nothing is signed or refused because of it",
+    }),
   burnCounter: z.number().int(),
   auditLength: z.number().int(),
   sync: syncViewSchema,

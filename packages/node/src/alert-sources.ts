@@ -5,7 +5,7 @@ import type { ApiModules } from "./api-modules.ts";
 
 export type AlertedParts = Pick<
   ApiModules,
-  "me" | "manifest" | "node" | "storageWritable" | "clockAgrees" | "chainOk" | "clock"
+  "me" | "manifest" | "node" | "storageWritable" | "clockAgrees" | "chainOk" | "coordination" | "clock"
 > & {
   readonly store: Pick<NodeStore, "violations">;
   /** Milliseconds since the Unix epoch. */
@@ -32,6 +32,10 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
     () => own("storage", !parts.storageWritable()),
     () => own("clock", !parts.clockAgrees()),
     () => own("chain-unavailable", !parts.chainOk()),
+    () => {
+      const { type, failingSince } = parts.coordination();
+      return failingSince === null ? [] : [fact("coordination", String(me), failingSince, { type })];
+    },
     () => own("certificate-ends", parts.certificateEnds - clock.now() <= CERTIFICATE_WARNING_MS),
     () => {
       const banned = bannedNodes(parts);

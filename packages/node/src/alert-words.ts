@@ -95,6 +95,11 @@ export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
     advice: "check chain.endpoints and the servers behind them",
     patienceMs: MINUTE,
   },
+  coordination: {
+    what: "the cluster's coordination store can't be reached: payments go on, what it shows of this node is old",
+    advice: "check coordination.endpoints, and that a majority of etcd's members runs",
+    patienceMs: MINUTE,
+  },
   "certificate-ends": {
     what: "this node's certificate ends within 30 days",
     advice: "issue a new one: see certificates in docs/operations.md",

@@ -9,6 +9,7 @@ import type {
   NodeStore,
   Random,
   SignedManifest,
+  UnixMs,
 } from "@cairn/core";
 import type { AlertDesk } from "./alert-desk.ts";
 import type { MadeBackup } from "./backup/backup-maker.ts";
@@ -31,6 +32,11 @@ export interface ApiModules {
   readonly node: NodeFacade;
   readonly events: Pick<EventHub, "subscribe">;
   readonly alerts: Pick<AlertDesk, "look">;
+  /** What nodes of the cluster tell each other through, and since when it can't be reached. */
+  readonly coordination: () => {
+    readonly type: NodeConfig["coordination"]["type"];
+    readonly failingSince: UnixMs | null;
+  };
   /** History is read from here; the API writes nothing but idempotency rows and tokens. */
   readonly store: NodeStore;
   readonly makeBackup: () => Promise<MadeBackup>;

@@ -37,6 +37,7 @@ import { openCoordination } from "./open-coordination.ts";
 import { openStore } from "./open-store.ts";
 import { type NodeFiles, readNodeFiles } from "./read-node-files.ts";
 import { startRestServer } from "./rest-server.ts";
+import { SharedCoinAdvice } from "./shared-coin-advice.ts";
 import { protocolVersions, softwareVersion } from "./software-version.ts";
 import { SpendFactsCache } from "./spend-facts-cache.ts";
 import { watchPrimes } from "./watch-primes.ts";
@@ -201,6 +202,8 @@ async function compose(
     { endpoints: config.chain.endpoints, network: manifest.network, timeoutMs: config.chain.timeout_ms },
     { clock, signal: stop.signal },
   );
+  const coordination = await openCoordination(loaded, manifest.cluster, { clock, random, report });
+  if (coordination !== null) closers.push(() => coordination.close());
   const runtime = await NodeRuntime.start(runtimeOptions(config, files), {
     store,
     audit,
@@ -212,6 +215,7 @@ async function compose(
     signer,
     clock,
     random,
+    ...(coordination === null ? {} : { coinAdvice: new SharedCoinAdvice({ coordination, clock }) }),
     inForce: (constitution) => transport.setManifest(constitution.manifest),
     report,
   });
@@ -232,13 +236,22 @@ async function compose(
       });
     else log.info(type, { subject, state, ...data });
   });
-  const coordination = await openCoordination(loaded, manifest.cluster, { clock, random, report });
-  if (coordination !== null) {
-    const board = new CoordinationBoard({ me, manifest }, { coordination, store, clock, report });
+  const board =
+    coordination === null
+      ? null
+      : new CoordinationBoard(
+          { me, manifest: () => runtime.manifests.manifest },
+          { coordination, store, clock, report },
+        );
+  if (board !== null) {
     closers.push(() => board.close());
     events.subscribe(board.onEvent);
     await board.start();
   }
+  const coordinationStatus = () => ({
+    type: config.coordination.type,
+    failingSince: board?.failingSince ?? null,
+  });
   const stopWatching = watchPrimes(PRIMES_LOOK_MS, {
     primes: () => engine.primes(),
     clock,
@@ -268,6 +281,7 @@ async function compose(
       chainOk,
       certificateEnds: files.certificateEnds,
       setBack: () => runtime.fence.refused(),
+      coordination: coordinationStatus,
       clock,
     }),
     clock,
@@ -305,6 +319,7 @@ async function compose(
     node,
     events,
     alerts,
+    coordination: coordinationStatus,
     store,
     storageWritable: writable,
     spendFacts: new SpendFactsCache(),

@@ -8,6 +8,7 @@ import {
   type NodeStore,
   type Timer,
   transactionStates,
+  type UnixMs,
 } from "@cairn/core";
 import type { NodeEvent } from "@cairn/runtime";
 import type { Coordination } from "@cairn/storage";
@@ -35,18 +36,19 @@ export interface CoordinationBoardModules {
  */
 export class CoordinationBoard {
   readonly #me: NodeIndex;
-  readonly #manifest: Manifest;
+  readonly #manifest: () => Manifest;
   readonly #modules: CoordinationBoardModules;
   /** What is to be written, the last word for each key. */
   readonly #waiting = new Map<string, () => Promise<void>>();
   #writing: Promise<void> | null = null;
-  #failing = false;
+  /** Since when the store can't be written to; null while it can. */
+  #failingSince: UnixMs | null = null;
   #closed = false;
   #heartbeat: Timer | null = null;
   #retry: { readonly timer: Timer; readonly resume: () => void } | null = null;
 
   constructor(
-    { me, manifest }: { readonly me: NodeIndex; readonly manifest: Manifest },
+    { me, manifest }: { readonly me: NodeIndex /** In force now. */; readonly manifest: () => Manifest },
     modules: CoordinationBoardModules,
   ) {
     this.#me = me;
@@ -55,12 +57,13 @@ export class CoordinationBoard {
   }
 
   async start(): Promise<void> {
-    const { threshold, members, network } = this.#manifest;
-    this.#post("/config/threshold", String(threshold));
-    this.#post("/config/total_nodes", String(members.length));
-    this.#post("/config/bitcoin_network", network);
     for (const row of await this.#modules.store.bans()) this.#postBan(row);
     this.#beat();
+  }
+
+  /** Since when the store can't be written to; null while it can. */
+  get failingSince(): UnixMs | null {
+    return this.#failingSince;
   }
 
   readonly onEvent = ({ type, subject, state, data }: NodeEvent): void => {
@@ -76,6 +79,8 @@ export class CoordinationBoard {
           if (String(row.node) === subject) this.#postBan(row);
         }
       });
+    } else if (type === "change" && state === "in-force") {
+      this.#postConfig();
     }
   };
 
@@ -90,8 +95,26 @@ export class CoordinationBoard {
     await this.#writing;
   }
 
+  /** Puts right what others may have written there. */
+  #postConfig(): void {
+    const { threshold, members, network } = this.#manifest();
+    const { coordination } = this.#modules;
+    const facts = {
+      threshold: String(threshold),
+      total_nodes: String(members.length),
+      bitcoin_network: network,
+    };
+    for (const [name, value] of Object.entries(facts)) {
+      const key = `/config/${name}`;
+      this.#write(key, async () => {
+        if ((await coordination.get(key))?.value !== value) await coordination.put(key, value);
+      });
+    }
+  }
+
   #beat(): void {
     if (this.#closed) return;
+    this.#postConfig();
     const seen = new Date(this.#modules.clock.now()).toISOString();
     const value = JSON.stringify({ last_seen: seen, status: "up" });
     this.#post(`/peers/${this.#me}`, value, 3 * HEARTBEAT_MS);
@@ -158,13 +181,13 @@ export class CoordinationBoard {
       const [key, write] = next;
       try {
         await write();
-        this.#failing = false;
+        this.#failingSince = null;
         // Unless something newer for the key came meanwhile.
         if (this.#waiting.get(key) === write) this.#waiting.delete(key);
       } catch (cause) {
         if (this.#closed) return;
-        if (!this.#failing || !isCairnError(cause)) this.#modules.report(cause);
-        this.#failing = true;
+        if (this.#failingSince === null || !isCairnError(cause)) this.#modules.report(cause);
+        this.#failingSince ??= this.#modules.clock.now();
         await new Promise<void>((resume) => {
           this.#retry = { timer: this.#modules.clock.after(RETRY_MS, resume), resume };
         });

@@ -49,6 +49,7 @@ class Wall {
   readonly votes: VoteRow[] = [];
   readonly bans: BanRow[] = [];
   readonly reported: unknown[] = [];
+  manifest = manifest;
   readonly #hub = new CoordinationHub({ clock: this.clock });
 
   constructor() {
@@ -64,7 +65,7 @@ class Wall {
       },
     });
     return new CoordinationBoard(
-      { me: node(index), manifest },
+      { me: node(index), manifest: () => this.manifest },
       {
         coordination,
         store: { votes: async () => this.votes, bans: async () => this.bans },
@@ -85,7 +86,12 @@ class Wall {
     return Object.fromEntries(entries.map(({ key, value }) => [key, value]));
   }
 
-  says(board: CoordinationBoard, type: "transaction" | "ban", subject: string, state: string): void {
+  says(
+    board: CoordinationBoard,
+    type: "transaction" | "ban" | "change",
+    subject: string,
+    state: string,
+  ): void {
     board.onEvent({ id: 1, at: this.clock.now(), type, subject, state, data: { intent } });
   }
 }
@@ -118,6 +124,23 @@ test("a board shows the cluster, its own node while it runs, and bans for their 
   await board.close();
   wall.clock.advance(31_000);
   assert.deepEqual(await wall.shown("/peers/"), {});
+});
+
+test("a board shows the manifest in force, once operators have changed it", async () => {
+  const wall = new Wall();
+  const board = wall.board(1);
+  await board.start();
+  assert.equal((await wall.shown("/config/"))["/config/threshold"], "4");
+  wall.manifest = { ...manifest, threshold: 5 };
+  wall.says(board, "change", "ab", "committed");
+  assert.equal((await wall.shown("/config/"))["/config/threshold"], "4");
+  wall.says(board, "change", "ab", "in-force");
+  assert.equal((await wall.shown("/config/"))["/config/threshold"], "5");
+  // What somebody else writes there lasts until the next heartbeat.
+  await wall.reader.put("/config/threshold", "1");
+  wall.clock.advance(10_000);
+  assert.equal((await wall.shown("/config/"))["/config/threshold"], "5");
+  await board.close();
 });
 
 test("a lifted ban is taken down", async () => {
@@ -179,6 +202,7 @@ test("while the store is away a board keeps the last word for each key, says so 
     await wall.settle();
   }
   assert.equal(wall.reported.length, 1);
+  assert.equal(board.failingSince, wall.clock.now() - 4_000);
   away = false;
   wall.says(board, "transaction", txid, "confirmed");
   for (let second = 0; second < 200; second += 1) {
@@ -186,6 +210,7 @@ test("while the store is away a board keeps the last word for each key, says so 
     await wall.settle();
   }
   const shown = await wall.shown("/tx/");
+  assert.equal(board.failingSince, null);
   assert.equal(shown[`/tx/${txid}/state`], "confirmed");
   const states = Object.keys(shown).filter((key) => key.endsWith("/state")).length;
   assert.ok(states >= 499 && states <= 502, `${states} of 1,501 transactions were kept`);

@@ -93,6 +93,7 @@ export class RestFixture {
       node,
       events: node,
       alerts: { look: async () => node.alerts },
+      coordination: () => ({ type: "none", failingSince: null }),
       store,
       makeBackup: async () => node.makeBackup(),
       storageWritable: () => true,

@@ -4,6 +4,7 @@ export * from "./ban-desk.ts";
 export * from "./chain-watch.ts";
 export * from "./change-catch-up.ts";
 export * from "./change-desk.ts";
+export type { CoinAdvice } from "./coin-advice.ts";
 export * from "./grant-desk.ts";
 export * from "./keygen-desk.ts";
 export * from "./live-changes.ts";

@@ -246,6 +246,7 @@ export class NodeRuntime {
         signer,
         clock,
         random,
+        ...(modules.coinAdvice === undefined ? {} : { coinAdvice: modules.coinAdvice }),
         report,
         certified: (intent) => this.#signing.begin(intent),
         signed: (intent) => this.chain.publish(intent),

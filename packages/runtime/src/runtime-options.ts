@@ -12,6 +12,7 @@ import type {
 } from "@cairn/core";
 import type { Policy } from "@cairn/policy";
 import type { AttemptSettings, Driver, Engine, InventorySettings, SessionTimeouts } from "@cairn/signing";
+import type { CoinAdvice } from "./coin-advice.ts";
 import type { AuditSink } from "./loop.ts";
 
 /** What a node goes by. */
@@ -62,6 +63,8 @@ export interface RuntimeModules {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly random: Random;
+  /** Where receivers can tell each other which coins they pick; without it they learn from intents alone. */
+  readonly coinAdvice?: CoinAdvice;
   /** Told what is in force: at the start, before any message, and whenever operators have changed it. */
   readonly inForce: (constitution: Constitution) => void;
   /** Failures that nobody waits for: for the log and metrics. */

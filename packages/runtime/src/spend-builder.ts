@@ -26,8 +26,10 @@ import {
   type SignatureHex,
   type SignedCheckpoint,
   type SpendRequest,
+  spendRequestHash,
 } from "@cairn/core";
 import type { AnchorChoice } from "./anchor-choice.ts";
+import type { CoinAdvice } from "./coin-advice.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { SpendClaims } from "./spend-claims.ts";
 import { findLineage } from "./spend-lineage.ts";
@@ -42,6 +44,7 @@ export interface SpendBuilderModules {
   readonly random: Random;
   readonly live: LiveSpends;
   readonly claims: SpendClaims;
+  readonly coinAdvice?: CoinAdvice;
   readonly anchors: AnchorChoice;
 }
 
@@ -56,6 +59,8 @@ export interface Means {
 const FALLBACK_RATE = feeRatePerKvb(2_000n);
 const RATE_CEILING = feeRatePerKvb(500_000n);
 const FEE_TARGET_BLOCKS = 6;
+/** Picks that others may be faster with before the next is taken as it is. */
+const MAX_CLAIMS = 8;
 
 /**
  * Makes an intent of what an owner asks for: picks coins that nothing else wants, and builds the PSBT. A checkpoint whose anchor is due goes
@@ -117,16 +122,31 @@ export class SpendBuilder {
   async complete(draft: Intent, means: Means): Promise<Intent> {
     const lineage = await findLineage(draft.request.body, this.#modules.store);
     const due = await this.#modules.anchors.due(draft.manifestHash, lineage);
-    const { psbt, anchored } = this.#psbt(draft.request.body, means, lineage, due);
-    return { ...draft, psbt: new Uint8Array(psbt), anchor: anchored ? due : null };
+    const { body } = draft.request;
+    const { coinAdvice } = this.#modules;
+    let contested: ReadonlySet<string> = new Set();
+    for (let turn = 0; ; turn += 1) {
+      const { psbt, anchored, outpoints } = this.#psbt(body, means, { lineage, due, contested });
+      // Where the wallet has no other coins, nodes decide whose intent they belong to.
+      const settled = turn === MAX_CLAIMS || outpoints.some((outpoint) => contested.has(outpoint));
+      const lost = settled ? null : await coinAdvice?.claim(outpoints, spendRequestHash(body));
+      if (lost === null || lost === undefined || lost.size === 0)
+        return { ...draft, psbt: new Uint8Array(psbt), anchor: anchored ? due : null };
+      contested = new Set([...contested, ...lost]);
+    }
   }
 
   #psbt(
     request: SpendRequest,
     { tip, view, estimates }: Means,
-    lineage: LineageId,
-    due: SignedCheckpoint | null,
-  ): { readonly psbt: Uint8Array; readonly anchored: boolean } {
+    facts: {
+      readonly lineage: LineageId;
+      readonly due: SignedCheckpoint | null;
+      /** Coins that other receivers were faster with: taken only where no others are enough. */
+      readonly contested: ReadonlySet<string>;
+    },
+  ): { readonly psbt: Uint8Array; readonly anchored: boolean; readonly outpoints: readonly string[] } {
+    const { lineage, due } = facts;
     const { wallets, random } = this.#modules;
     const { descriptor } = wallets.get(request.wallet);
     const recipients = request.outputs.map(({ address, amountSats }) => ({
@@ -134,7 +154,7 @@ export class SpendBuilder {
       amountSats,
     }));
     const taken = new Set(this.#modules.claims.coinsBeside(lineage));
-    const wanted = new Set<string>();
+    const wanted = new Set(facts.contested);
     const ours: WalletCoin[] = [];
     for (const { row, voting } of this.#modules.live.all()) {
       if (row.state === "rejected" || row.wallet !== request.wallet) continue;
@@ -190,7 +210,8 @@ export class SpendBuilder {
         ...(data === null || withAnchor === null ? {} : { data }),
       }),
     );
-    return { psbt, anchored: withAnchor !== null };
+    const outpoints = selection.coins.map(({ outpoint }) => outpointText(outpoint));
+    return { psbt, anchored: withAnchor !== null, outpoints };
   }
 
   /** What `select` finds within the owner's fee and the policy's, or null: no payment fails for an anchor. */

@@ -32,6 +32,7 @@ import {
 import { type PolicyVerdict, policyWindow } from "@cairn/policy";
 import { AnchorChoice } from "./anchor-choice.ts";
 import { ApprovalBook, type ApprovalStanding } from "./approval-book.ts";
+import type { CoinAdvice } from "./coin-advice.ts";
 import { EarlyEvents } from "./early-events.ts";
 import { FaultyIntents, type RecordViolation } from "./faulty-intents.ts";
 import { type LiveSpend, LiveSpends } from "./live-spends.ts";
@@ -64,6 +65,7 @@ export interface SpendDeskModules {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly random: Random;
+  readonly coinAdvice?: CoinAdvice;
   /** A certificate is durable: signing may begin. */
   readonly certified: (hash: IntentHash) => void;
   /** The signed transaction is durable: it may be published. */

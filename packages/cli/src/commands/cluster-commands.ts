@@ -65,6 +65,7 @@ export function addClusterCommands(program: Command, context: CommandContext): v
           ["cluster", pinned.cluster],
           ["manifest", manifestFingerprint(pinned.manifest)],
           ["can sign", document.canSign ? "yes" : "no"],
+          ...coordinationLine(answers),
         ]);
         output.line("");
         output.table(
@@ -164,6 +165,17 @@ export function addClusterCommands(program: Command, context: CommandContext): v
 
   addAlertsCommand(cluster, context);
   addBansCommands(cluster, context);
+}
+
+/** What the nodes coordinate through, where there is something, and how many of them reach it. */
+function coordinationLine(answers: readonly Answer[]): readonly (readonly [string, string])[] {
+  const using = answers.flatMap(({ status }) =>
+    status === null || status.coordination.type === "none" ? [] : [status.coordination],
+  );
+  const [first] = using;
+  if (first === undefined) return [];
+  const reached = using.filter(({ state }) => state === "ok").length;
+  return [["coordination", `${first.type}: ${reached} of ${using.length} nodes reach it`]];
 }
 
 type Pinned = Pick<CliConfig, "cluster" | "manifest">;

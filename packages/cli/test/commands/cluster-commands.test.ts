@@ -101,6 +101,59 @@ test("cluster status says which node lost its database, and with whom it could n
   );
 });
 
+test("cluster status says how many nodes reach what they coordinate through", async () => {
+  const etcd = { type: "etcd" as const, failingSince: null };
+  bench.node.answers.getClusterStatus = () => statusOf(1, { coordination: { ...etcd, state: "ok" } });
+  second.answers.getClusterStatus = () =>
+    statusOf(2, {
+      coordination: { type: "etcd", state: "unreachable", failingSince: "2027-01-15T08:00:00.000Z" },
+    });
+  const ran = await cairn([bench.node.url, second.url], "cluster", "status");
+  assert.match(ran.stdout, /coordination +etcd: 1 of 2 nodes reach it/);
+});
+
+test("cluster alerts tells of each thing once, since the first node saw it, and which nodes see it", async () => {
+  const alert = (since: string, subject = "3") => ({
+    kind: "peer-down" as const,
+    subject,
+    since,
+    what: "a peer cannot be reached",
+    advice: "ask its operator",
+    data: { lastError: "timeout", other: null },
+  });
+  bench.node.answers.listAlerts = () => ({ alerts: [alert("2027-01-15T08:00:05.000Z")] });
+  second.answers.listAlerts = () => ({
+    alerts: [alert("2027-01-15T08:00:00.000Z"), alert("2027-01-15T09:00:00.000Z", "4")],
+  });
+  const ran = await cairn([bench.node.url, second.url, DEAD], "cluster", "alerts");
+  assert.equal(ran.exit, 0, ran.stderr);
+  assert.equal(
+    ran.stdout,
+    [
+      "alert      peer-down",
+      "about      3",
+      "since      2027-01-15T08:00:00.000Z",
+      "what       a peer cannot be reached",
+      "to do      ask its operator",
+      `seen by    ${bench.node.url} ${second.url}`,
+      "lastError  timeout",
+      "",
+      "alert      peer-down",
+      "about      4",
+      "since      2027-01-15T09:00:00.000Z",
+      "what       a peer cannot be reached",
+      "to do      ask its operator",
+      `seen by    ${second.url}`,
+      "lastError  timeout",
+      "",
+    ].join("\n"),
+  );
+  assert.match(ran.stderr, new RegExp(`${DEAD} gives no answer`));
+  bench.node.answers.listAlerts = () => ({ alerts: [] });
+  const quiet = await cairn([bench.node.url], "cluster", "alerts");
+  assert.equal(quiet.stdout, "Nothing needs your attention.\n");
+});
+
 test("where no node answers, the exit code says to try again", async () => {
   const ran = await cairn([DEAD], "cluster", "status", "--json");
   assert.equal(ran.exit, 75);

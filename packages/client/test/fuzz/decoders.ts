@@ -286,6 +286,7 @@ const calls: {
       tipHeight: 7,
       keys: { active: 1, generating: 0, unbacked: 1 },
       primes: { ready: 4, target: 4, generating: false },
+      coordination: { type: "etcd", state: "unreachable", failingSince: at },
       burnCounter: 3,
       auditLength: 9,
       sync: {

@@ -78,6 +78,7 @@ export function clusterHandlers(
       ]);
       const keys = node.keys.list().map(({ row }) => row.status);
       const up = usable();
+      const coordination = modules.coordination();
       return {
         cluster: manifest.cluster,
         network: manifest.network,
@@ -101,6 +102,12 @@ export function clusterHandlers(
           unbacked: node.backups.unbacked().length,
         },
         primes: { ...primes },
+        coordination: {
+          type: coordination.type,
+          state:
+            coordination.type === "none" ? "none" : coordination.failingSince === null ? "ok" : "unreachable",
+          failingSince: timeTextOrNull(coordination.failingSince),
+        },
         burnCounter,
         auditLength: head === null ? 0 : head.seq + 1,
         sync: syncView(node.sync.status()),

@@ -32,7 +32,7 @@ import {
 import { openPolicy, testManifest } from "@cairn/core/test-support";
 import { createReducedEngine } from "@cairn/engine/reduced";
 import { type Policy, policyHash } from "@cairn/policy";
-import { type AuditSettings, NodeRuntime } from "@cairn/runtime";
+import { type AuditSettings, type CoinAdvice, NodeRuntime } from "@cairn/runtime";
 import { type AttemptSettings, type Engine, initiatorDriver, type SessionTimeouts } from "@cairn/signing";
 import { AuditLog, MemoryDisk, type MemoryFault, openMemoryStore } from "@cairn/storage";
 import { createCourier, MemoryHub } from "@cairn/transport";
@@ -68,6 +68,8 @@ export interface InProcessClusterOptions {
   /** 200 by default. */
   readonly recheckMs?: number;
   readonly audit?: Partial<AuditSettings>;
+  /** What each node asks before it picks coins. */
+  readonly coinAdvice?: CoinAdvice;
   /** Lets spends anchor checkpoints. False by default. */
   readonly checkpointAnchors?: boolean;
 }
@@ -254,6 +256,7 @@ export class InProcessCluster {
         signer,
         clock: systemClock,
         random: systemRandom,
+        ...(this.#options.coinAdvice === undefined ? {} : { coinAdvice: this.#options.coinAdvice }),
         inForce: () => {},
         report,
       },
