@@ -173,6 +173,7 @@ export class BanDesk {
       node: seen.node,
       type: seen.type,
       action: reaction.action,
+      violation: id,
     });
     batch.afterwards(() => this.#modules.detected(row));
     const scope = reaction.action === "ban" ? "cluster" : "local";

@@ -15,15 +15,21 @@ import {
   type Courier,
   decodeCanonical,
   encodeCanonical,
+  fenceAnswerHash,
+  type HashHex,
   type IntentHash,
   isCairnError,
   type Manifest,
   type ManifestHash,
   manifestHash,
   type NodeIndex,
+  type Nonce,
   type OutboxRow,
+  type SignedFenceAnswer,
   type StoreWrite,
   sha256Hex,
+  signFenceAnswer,
+  type UnixMs,
   type ViolationRow,
 } from "@cairn/core";
 import { ManualClock, namedSigner, testManifest } from "@cairn/core/test-support";
@@ -82,6 +88,7 @@ function benchOf(
   };
   const loop = new Loop({ store, courier, audit, report: (cause) => assert.fail(String(cause)) });
   const known = [genesis, manifest];
+  const heldTo: { readonly node: NodeIndex; readonly earlier: SignedFenceAnswer }[] = [];
   const desk = new BanDesk(
     {
       me: 1 as NodeIndex,
@@ -105,12 +112,12 @@ function benchOf(
       banned: () => {},
       lifted: () => {},
       forgiven: () => false,
-      setBack: async () => {},
+      setBack: async (node, earlier) => void heldTo.push({ node, earlier }),
     },
   );
   const accuse = (accuser: number, evidence: Evidence) =>
     desk.onEvidence(accuser as NodeIndex, accusation(accuser, evidence));
-  return { desk, loop, clock, disk, posted, facts, accuse, refused: () => refused };
+  return { desk, loop, clock, disk, posted, facts, accuse, heldTo, refused: () => refused };
 }
 
 function accusation(accuser: number, evidence: Evidence): Uint8Array {
@@ -143,6 +150,60 @@ function doubleVote(
 
 const terms = (rows: readonly BanRow[]) =>
   rows.map(({ from, until }) => (until === null ? null : (until - from) / HOUR));
+
+/** A word of `node` on how far it is, after it was shown `remembered`. */
+function fenceAnswer(
+  node: number,
+  auditLength: number,
+  remembered: SignedFenceAnswer | null = null,
+): SignedFenceAnswer {
+  const head = (length: number) => sha256Hex(Buffer.from(`head ${length}`, "utf8")) as HashHex;
+  return signFenceAnswer(
+    {
+      version: 1,
+      cluster: genesis.cluster,
+      node: node as NodeIndex,
+      challenger: 2 as NodeIndex,
+      nonce: "ab".repeat(32) as Nonce,
+      position: { epoch: 0, burnCounter: 0, auditLength },
+      auditHead: head(auditLength),
+      continues:
+        remembered === null ? null : { auditLength: remembered.body.position.auditLength, auditHead: null },
+      remembered: remembered === null ? null : fenceAnswerHash(remembered.body),
+      answeredAt: 0 as UnixMs,
+    },
+    signerOf(node),
+  );
+}
+
+test("a proven rollback bans nobody: the node is held to where it was, the proof goes on to the others; an invented one bans its author", async () => {
+  const { accuse, desk, disk, heldTo, posted } = benchOf();
+  const earlier = fenceAnswer(5, 9);
+  const answers: [SignedFenceAnswer, SignedFenceAnswer] = [earlier, fenceAnswer(5, 4, earlier)];
+  const rollback: Evidence = { type: "Rollback", version: 1, manifestHash: manifestHash(genesis), answers };
+  await accuse(2, rollback);
+  assert.deepEqual(heldTo, [{ node: 5, earlier }]);
+  assert.deepEqual(desk.bans(), []);
+  assert.deepEqual(
+    disk.violations.map(({ node, type, action }) => [node, type, action]),
+    [[5, "Rollback", "exclude"]],
+  );
+  const told = posted.length;
+  assert.ok(told > 0);
+  await accuse(3, rollback);
+  assert.deepEqual(
+    [heldTo.length, posted.length, disk.violations.length],
+    [1, told, 1],
+    "once known, it is old news",
+  );
+
+  await accuse(3, { ...rollback, answers: [fenceAnswer(4, 9), fenceAnswer(4, 4)] });
+  assert.deepEqual(
+    desk.bans().map(({ node }) => node),
+    [3],
+  );
+  assert.equal(heldTo.length, 1);
+});
 
 test("a first offence bans for 24 hours, a second for 7 days, a third for good; none counts twice, in whatever words", async () => {
   const bench = benchOf();

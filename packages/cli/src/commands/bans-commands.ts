@@ -1,12 +1,11 @@
-import { writeFile } from "node:fs/promises";
 import type { CallOutput } from "@cairn/client";
 import { CairnError, type Manifest, manifestHash } from "@cairn/core";
 import type { Command } from "commander";
 import type { CommandContext } from "../command-context.ts";
-import { fileFailure } from "../file-failure.ts";
 import { judgeOffline, type Proof } from "../judge-offline.ts";
 import { proofFacts, proofView } from "./evidence-commands.ts";
 import { examples } from "./examples.ts";
+import { exportEvidence } from "./export-evidence.ts";
 import { addLiftOptions, type LiftOptions, proposeLift } from "./proposal-commands.ts";
 
 type Ban = CallOutput<"listBans">["bans"][number];
@@ -119,15 +118,4 @@ function judged(bytes: Uint8Array, manifest: Manifest, ban: Ban): Proof {
     "the node's evidence is about another fault than its ban; ask another node with --endpoint URL and tell the operators",
     { node: ban.node, violation: ban.violation },
   );
-}
-
-async function exportEvidence(bytes: Uint8Array | null, path: string): Promise<void> {
-  if (bytes === null) {
-    throw new CairnError("not-found", "only the asked node saw this fault: there is no evidence to export");
-  }
-  try {
-    await writeFile(path, bytes, { flag: "wx" });
-  } catch (cause) {
-    throw fileFailure(cause, path);
-  }
 }

@@ -7,10 +7,32 @@ import { fileFailure } from "../file-failure.ts";
 import { judgeOffline, type Proof } from "../judge-offline.ts";
 import { MANIFEST_FILE_HELP, readManifestFile } from "../read-manifest-file.ts";
 import { examples } from "./examples.ts";
+import { exportEvidence } from "./export-evidence.ts";
 
 /** `cairn evidence`: proofs of nodes' faults, judged without asking anybody. */
 export function addEvidenceCommands(program: Command, context: CommandContext): void {
-  const evidence = program.command("evidence").description("proofs of nodes' faults: verify");
+  const evidence = program.command("evidence").description("proofs of nodes' faults: export, verify");
+  evidence
+    .command("export")
+    .argument(
+      "<violation>",
+      "id of a violation, as entries of the kind `violation` in `cairn audit list` name it",
+    )
+    .argument("<file>", "a new file")
+    .description(
+      "write the evidence of a fault on record at the asked node to a file; also of faults that do not ban, such as a rollback",
+    )
+    .addHelpText("after", examples(`cairn evidence export ${"0c99c09d".repeat(8)} rollback.evidence`))
+    .action(async (violation: string, file: string) => {
+      const access = await context.access();
+      const found = await access.client.call("getViolation", { params: { violation } });
+      await exportEvidence(found.evidence === null ? null : Buffer.from(found.evidence, "base64"), file);
+      const { type, node } = found;
+      context.output.answer({ file, violation, type, node }, () =>
+        context.output.line(`${type} of node ${node} in ${file}.`),
+      );
+    });
+
   evidence
     .command("verify")
     .argument("<file>", "evidence, as `cairn cluster bans explain --export` writes it")

@@ -167,3 +167,18 @@ test("a fault that one node alone saw is told as such, and there is nothing to e
   const refused = await bench.cairn("cluster", "bans", "explain", violation, "--export", file);
   assert.match(refused.stderr, /not-found/);
 });
+
+test("the evidence of any fault on record is exported, banned for or not, and one that nobody else can judge is not there", async () => {
+  const file = join(folder, "any.evidence");
+  const ran = await bench.cairn("evidence", "export", violation, file);
+  assert.equal(ran.exit, 0, ran.stderr);
+  assert.deepEqual(new Uint8Array(await readFile(file)), new Uint8Array(encodeCanonical(proof)));
+  assert.notEqual(
+    (await bench.cairn("evidence", "export", violation, file)).exit,
+    0,
+    "no file is overwritten",
+  );
+  bench.node.answers.getViolation = () => violationView(null);
+  const none = await bench.cairn("evidence", "export", violation, join(folder, "none.evidence"));
+  assert.match(none.stderr, /no evidence to export/);
+});
