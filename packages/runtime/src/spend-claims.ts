@@ -47,7 +47,7 @@ export class SpendClaims {
   readonly #live: LiveSpends;
   readonly #clock: Clock;
   readonly #book = new ReservationBook();
-  /** Lineages of the book that had ended when they were read: `#paid` counts them where they count. */
+  /** Lineages of the book that had been paid when they were read: `#paid` counts them where they count, and they never change. */
   readonly #recalled = new Set<LineageId>();
   /** Lineages that must stay in memory until whoever asked for them is done, and by how many. */
   readonly #awaited = new Map<LineageId, number>();
@@ -191,12 +191,10 @@ export class SpendClaims {
     const { lineage } = row;
     const before = this.#book.get(lineage);
     if (before === row) return;
-    const recalled = this.#recalled.delete(lineage);
     this.#book.set(row);
     batch.undo(() => {
       if (before === undefined) this.#book.delete(lineage);
       else this.#book.set(before);
-      if (recalled) this.#recalled.add(lineage);
     });
     batch.write({ write: "reservation", row });
   }
@@ -207,7 +205,7 @@ export class SpendClaims {
     // Whoever asked for the same lineage may have been faster; since then it is in memory, and may have changed there.
     if (row === null || this.#book.get(lineage) !== undefined) return;
     this.#book.set(row);
-    if (row.freedAt !== null) this.#recalled.add(lineage);
+    if (isPaid(row)) this.#recalled.add(lineage);
   }
 
   /** A lineage that ended leaves memory, once nobody asks for it. */

@@ -260,6 +260,25 @@ test("a policy that looks further back counts what was paid before it was known"
   assert.equal(node.claims.paid.since((clock.now() - 30 * 24 * HOUR) as UnixMs).count, 3);
 });
 
+for (const when of ["before", "after"] as const) {
+  test(`what is settled ${when} its page is read while a window is loaded counts once`, async () => {
+    const clock = new ManualClock();
+    const node = new Node(new KeptReservations(), clock);
+    const wish = { intent: "a", lineage: "a", coins: ["a"], sats: 5, to: "alice" };
+    assert.ok(await node.hold(wish, openPolicy()));
+    const read = node.kept.endedReservations;
+    node.kept.endedReservations = async (query) => {
+      if (when === "before") await node.end("a", "settle");
+      const rows = await read(query);
+      if (when === "after") await node.end("a", "settle");
+      assert.equal(rows.length, when === "before" ? 1 : 0);
+      return rows;
+    };
+    await node.claims.cover(30 * 24 * HOUR);
+    assert.deepEqual(node.claims.paid.since((clock.now() - HOUR) as UnixMs), { count: 1, sats: 15n });
+  });
+}
+
 test("memory and the work of a claim do not grow with what was settled", async () => {
   const clock = new ManualClock();
   const node = new Node(new KeptReservations(), clock);
