@@ -146,6 +146,13 @@ test("a second implementation of age opens a backup: it holds the share and the 
     assert.ok(!content.includes(absent), name);
 });
 
+async function filesOf(folder: string): Promise<readonly Buffer[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  assert.ok(files.some(({ name }) => name.endsWith(".db")));
+  return Promise.all(files.map(({ parentPath, name }) => readFile(join(parentPath, name))));
+}
+
 /** The 32 bytes of the FROST share: after the text "secret" and the head of a byte string of 32. */
 async function shareOf(content: Buffer): Promise<Buffer> {
   const head = Buffer.concat([Buffer.from("secret"), Buffer.of(0x58, 0x20)]);
@@ -154,7 +161,7 @@ async function shareOf(content: Buffer): Promise<Buffer> {
   return content.subarray(at + head.length, at + head.length + 32);
 }
 
-test("neither the heap nor the log of the node that made it holds the share, in any form of text", async () => {
+test("neither the heap nor the log nor the disk of the node that made it holds the share", async () => {
   const share = await shareOf(await plain());
   const forms = [
     share.toString("hex"),
@@ -166,6 +173,8 @@ test("neither the heap nor the log of the node that made it holds the share, in 
     assert.ok(!heap.includes(form), "the heap holds the share");
     assert.ok(!Buffer.from(log).includes(form), "the log holds the share");
   }
+  for (const content of await filesOf(folders[0]?.path ?? ""))
+    assert.ok(!content.includes(share), "the disk holds the share");
   assert.ok(heap.includes(recipient), "the snapshot shows what strings the daemon holds");
 });
 
@@ -354,6 +363,8 @@ test("a restore makes a folder for its owner alone, with a raised epoch, new tok
     await readFile(join(folders[0]?.path ?? "", "vault.key")),
   );
   assert.ok(!(await readFile(join(into, "cairn.toml"), "utf8")).includes(ADMIN_TOKEN));
+  const share = await shareOf(await plain());
+  for (const content of await filesOf(into)) assert.ok(!content.includes(share), "the disk holds the share");
   const owner = { cluster: cluster.manifest.cluster, node: nodeIndexSchema.parse(1) };
   const store = await openSqliteStore(
     { path: join(into, "data", "cairn.db"), ...owner },
