@@ -50,6 +50,7 @@ import { SpendShelf } from "./spend-shelf.ts";
 import { SpendSignatures } from "./spend-signatures.ts";
 import { SpendVoting } from "./spend-voting.ts";
 import { storedSpends } from "./stored-spends.ts";
+import { unawaited } from "./unawaited.ts";
 import type { WalletBook } from "./wallet-book.ts";
 
 export interface SpendDeskOptions extends SpendOptions {
@@ -237,6 +238,7 @@ export class SpendDesk {
 
   /** Another policy or manifest is in force: it may ask for other approvals. */
   policyChanged(): void {
+    unawaited(this.#claims.cover(policyWindow(this.#options.book.policy)), this.#modules.report);
     this.#voting.reopen();
   }
 
