@@ -27,6 +27,8 @@ const targets: Readonly<Record<string, number>> = {
   "cggmp24-keygen": 1.1,
   "cggmp24-presign": 1.1,
   "cggmp24-sign": 1.1,
+  "frost-keygen": 1.1,
+  "frost-sign": 1.1,
 };
 
 /**

@@ -43,19 +43,83 @@ pub fn child_shift(
     chain_code: [u8; 32],
     path: KeyPath,
 ) -> Result<ChildShift, Failure> {
-    let mut key = ExtendedPublicKey {
-        public_key: parent,
-        chain_code,
-    };
-    let mut shift = Scalar::zero();
-    for step in path.steps() {
+    Branch::root(parent, chain_code).step(path.0)?.leaf(path.1)
+}
+
+/// The two branches of a key, to change 0 and 1: derived once where many children are needed.
+pub struct Branches([Branch; 2]);
+
+impl Branches {
+    /// # Errors
+    /// None that anybody can bring about.
+    pub fn of(parent: Point<Secp256k1>, chain_code: [u8; 32]) -> Result<Self, Failure> {
+        let root = Branch::root(parent, chain_code);
+        Ok(Self([root.step(0)?, root.step(1)?]))
+    }
+
+    /// What [`child_shift`] gives for the same key.
+    ///
+    /// # Errors
+    /// Those of [`child_shift`].
+    pub fn child(&self, path: KeyPath) -> Result<ChildShift, Failure> {
+        self.0
+            .get(path.0 as usize)
+            .ok_or_else(|| Failure::malformed("a key path begins with 0 or 1"))?
+            .leaf(path.1)
+    }
+}
+
+/// A key on the way from the root, and the shift that leads to it.
+struct Branch {
+    shift: Scalar<Secp256k1>,
+    key: ExtendedPublicKey<Secp256k1>,
+}
+
+impl Branch {
+    fn root(public_key: Point<Secp256k1>, chain_code: [u8; 32]) -> Self {
+        Self {
+            shift: Scalar::zero(),
+            key: ExtendedPublicKey {
+                public_key,
+                chain_code,
+            },
+        }
+    }
+
+    fn step(&self, step: u32) -> Result<Self, Failure> {
         let index = NonHardenedIndex::try_from(step)
             .map_err(|_| Failure::malformed("a key path step is hardened"))?;
-        let derived = hd_wallet::Slip10::derive_public_shift(&key, index);
-        shift += derived.shift;
-        key = derived.child_public_key;
+        let derived = hd_wallet::Slip10::derive_public_shift(&self.key, index);
+        Ok(Self {
+            shift: self.shift + derived.shift,
+            key: derived.child_public_key,
+        })
     }
-    let child = NonZero::from_point(key.public_key)
-        .ok_or_else(|| Failure::internal("the child key is the point at infinity"))?;
-    Ok(ChildShift { shift, child })
+
+    fn leaf(&self, index: u32) -> Result<ChildShift, Failure> {
+        let Self { shift, key } = self.step(index)?;
+        let child = NonZero::from_point(key.public_key)
+            .ok_or_else(|| Failure::internal("the child key is the point at infinity"))?;
+        Ok(ChildShift { shift, child })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_lead_to_the_same_children() {
+        let parent = Point::generator() * Scalar::from(12345_u64);
+        let branches = Branches::of(parent, [7; 32]).unwrap();
+        for path in [KeyPath(0, 0), KeyPath(0, 7), KeyPath(1, 0), KeyPath(1, 99)] {
+            let (one, other) = (
+                branches.child(path).unwrap(),
+                child_shift(parent, [7; 32], path).unwrap(),
+            );
+            assert_eq!((one.shift, one.child), (other.shift, other.child));
+            assert_eq!(one.child.into_inner(), parent + Point::generator() * one.shift);
+        }
+        assert!(branches.child(KeyPath(2, 0)).is_err());
+    }
 }

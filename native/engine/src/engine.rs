@@ -15,6 +15,7 @@ use crate::executor;
 use crate::failure::{Code, Failure};
 use crate::frame::{FrameDomain, Kind};
 use crate::frost;
+use crate::frost::opened_shares::OpenedShares;
 use crate::key_source::{KeySource, open_vault};
 use crate::primes::{self, pool::SealedPrime};
 use crate::public_package::{Protocol, PublicPackage, check_parties, check_threshold, position};
@@ -77,6 +78,7 @@ pub enum Output {
 pub struct Engine {
     vault: Arc<Vault>,
     cluster: [u8; 32],
+    opened: Arc<OpenedShares>,
     receipts: Receipts,
     pool: ThreadPool,
     node: u16,
@@ -100,6 +102,7 @@ impl Engine {
         Ok(Self {
             vault: Arc::new(open_vault(source, header, cluster, node)?),
             cluster,
+            opened: Arc::default(),
             receipts: Receipts::default(),
             pool: executor::pool(threads)?,
             node,
@@ -139,7 +142,7 @@ impl Engine {
         }
         check_task(&task, &parties)?;
         let domain = domain(&task, execution_id, &parties);
-        let vault = self.vault();
+        let (vault, opened) = (self.vault(), Arc::clone(&self.opened));
         session::start(
             self.pool.clone(),
             domain,
@@ -193,11 +196,9 @@ impl Engine {
                         sealed_share,
                         items,
                     } => {
-                        let share = frost::key::open_share(&vault, key, me, &sealed_share)?;
+                        let share = opened.open(&vault, key, me, &sealed_share)?;
                         check_signers(&share.package, &io.parties)?;
-                        frost::sign::run(io, Arc::new(share), items)
-                            .await
-                            .map(Output::Signatures)
+                        frost::sign::run(io, share, items).await.map(Output::Signatures)
                     }
                 }
             },

@@ -133,10 +133,18 @@ pub fn check_threshold(threshold: u16, parties: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether `bytes` have the one form in which a point is sent and stored: 0x02 or 0x03, then x. The curve's library also reads 0x05 (SEC 1's
+/// "compact" form) as a point. That x is below the field's prime it checks itself.
+pub fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.len() == 33 && matches!(bytes.first(), Some(2 | 3))
+}
+
 /// A compressed point other than the identity.
 pub fn read_point(bytes: &[u8]) -> Result<NonZero<Point<Secp256k1>>, Failure> {
-    if bytes.len() != 33 {
-        return Err(Failure::malformed("a compressed point has 33 bytes"));
+    if !is_compressed(bytes) {
+        return Err(Failure::malformed(
+            "a compressed point is 33 bytes of which the first is 2 or 3",
+        ));
     }
     Point::from_bytes(bytes)
         .ok()
@@ -149,4 +157,30 @@ pub fn write_point(point: &Point<Secp256k1>) -> Result<ByteArray<33>, Failure> {
     <[u8; 33]>::try_from(point.to_bytes(true).as_bytes())
         .map(ByteArray::new)
         .map_err(|_| Failure::internal("the point at infinity has no compressed encoding"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_one_encoding() {
+        let good = write_point(&Point::generator().to_point()).unwrap();
+        assert!(read_point(good.as_slice()).is_ok());
+        for tag in [0, 1, 4, 5, 6] {
+            let mut other = good;
+            other[0] = tag;
+            assert!(read_point(other.as_slice()).is_err(), "tag {tag}");
+        }
+        // The field's prime, and one above it, stand for x = 0 and x = 1.
+        let mut prime = [0xff; 33];
+        prime[0] = 2;
+        prime[28] = 0xfe;
+        prime[29..].copy_from_slice(&[0xff, 0xff, 0xfc, 0x2f]);
+        assert!(read_point(&prime).is_err());
+        prime[32] = 0x30;
+        assert!(read_point(&prime).is_err());
+        assert!(read_point(&[0; 33]).is_err());
+        assert!(read_point(&good[..32]).is_err());
+    }
 }

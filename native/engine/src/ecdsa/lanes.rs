@@ -2,6 +2,7 @@
 //!
 //! A lane sends from its own thread. The only lane of a session runs in the session's own task, so that no message changes threads.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use futures::stream::{FuturesUnordered, Map};
 use futures::task::SpawnExt;
 use futures::{FutureExt, Sink, StreamExt};
 use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
 
 use crate::codec;
 use crate::ecdsa::{AuxMsg, KeygenMsg, SignMsg};
@@ -44,10 +46,15 @@ pub const ONLINE: Slot = all(5);
 
 /// A message type of the crate and the place of each of its variants.
 pub trait Wire: Serialize + DeserializeOwned + Send + 'static {
+    /// Whether its byte strings and texts are points, scalars, hashes and names alone.
+    const POINTS: bool;
+
     fn slot(&self) -> Slot;
 }
 
 impl Wire for AuxMsg {
+    const POINTS: bool = false;
+
     fn slot(&self) -> Slot {
         match self {
             Self::Round1(_) => all(1),
@@ -59,6 +66,8 @@ impl Wire for AuxMsg {
 }
 
 impl Wire for KeygenMsg {
+    const POINTS: bool = true;
+
     fn slot(&self) -> Slot {
         match self {
             Self::Round1(_) => all(1),
@@ -71,6 +80,8 @@ impl Wire for KeygenMsg {
 }
 
 impl Wire for SignMsg {
+    const POINTS: bool = false;
+
     fn slot(&self) -> Slot {
         match self {
             Self::Round1a(_) => all(1),
@@ -221,6 +232,7 @@ where
         running.push(ended.map(move |result| (item, result)));
     }
 
+    let mut first: HashMap<Slot, Zeroizing<Vec<u8>>> = HashMap::new();
     let mut results: Vec<Option<T>> = wires.iter().map(|_| None).collect();
     let mut next_id = 0;
     loop {
@@ -237,10 +249,16 @@ where
                 let refuse = |why: &str| {
                     Failure::bad_message(from, round, format!("node {from} sent a message that {why}"))
                 };
-                let msg: M = codec::decode(&inbound.body)
-                    .map_err(|_| refuse("does not decode"))?;
+                let msg: M = match first.get(&inbound.slot) {
+                    Some(like) => codec::decode_like(&inbound.body, like),
+                    None => codec::decode(&inbound.body),
+                }
+                .map_err(|_| refuse("does not decode"))?;
                 if msg.slot() != inbound.slot {
                     return Err(refuse("is of another round than its header says"));
+                }
+                if M::POINTS {
+                    first.entry(inbound.slot).or_insert(inbound.body);
                 }
                 let sender = position(&io.parties, from)?;
                 if let Some(wire) = wires.get(usize::from(inbound.item)) {

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use frost_secp256k1_tr::keys::VerifiableSecretSharingCommitment;
 use frost_secp256k1_tr::keys::dkg::{self, round1, round2};
+use frost_secp256k1_tr::{Error, Signature};
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteArray;
 use zeroize::Zeroizing;
 
 use crate::codec;
@@ -21,7 +23,7 @@ use crate::failure::{Code, Failure};
 use crate::frame::Slot;
 use crate::frost::{failure, identifier, identifiers, key};
 use crate::level::LEVEL;
-use crate::public_package::{Protocol, PublicPackage, VERSION, read_point, write_point};
+use crate::public_package::{Protocol, PublicPackage, VERSION, is_compressed};
 use crate::session::Io;
 use crate::vault::Vault;
 
@@ -46,18 +48,26 @@ const SHARE: Slot = Slot {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Opening {
-    /// The crate's round-1 package: polynomial commitments and proof of knowledge.
-    package: ByteBuf,
+    /// Compressed commitments to the coefficients of the polynomial.
+    polynomial: Vec<ByteArray<33>>,
+    /// Proof of knowledge of the first coefficient.
+    proof: ByteArray<64>,
     chain_code: ByteArray<32>,
     blind: ByteArray<32>,
 }
 
 impl Opening {
     fn commitment(&self, context: &[u8; 32], node: u16) -> [u8; 32] {
-        Transcript::new("cairn/engine/frost-commit/v1")
-            .field(context)
-            .number(node.into())
-            .field(&self.package)
+        self.polynomial
+            .iter()
+            .fold(
+                Transcript::new("cairn/engine/frost-commit/v1")
+                    .field(context)
+                    .number(node.into())
+                    .number(self.polynomial.len() as u64),
+                |transcript, point| transcript.field(point.as_slice()),
+            )
+            .field(self.proof.as_slice())
             .field(self.chain_code.as_slice())
             .field(self.blind.as_slice())
             .finish()
@@ -78,11 +88,7 @@ pub async fn run<S: Send + 'static>(
     io.progress(1, "commit to this node's contribution");
     let (secret, package) = dkg::part1(identifier(me)?, count(&parties)?, threshold, OsRng)
         .map_err(|error| failure(&error, &nodes, 1))?;
-    let mine = Opening {
-        package: ByteBuf::from(package.serialize().map_err(|error| failure(&error, &nodes, 1))?),
-        chain_code: ByteArray::new(random()),
-        blind: ByteArray::new(random()),
-    };
+    let mine = opening(&package).map_err(|error| failure(&error, &nodes, 1))?;
     let my_commitment = mine.commitment(&context, me);
     io.send(None, 0, COMMIT, &my_commitment);
 
@@ -160,13 +166,9 @@ pub async fn run<S: Send + 'static>(
                 .verifying_shares()
                 .get(&identifier(node)?)
                 .ok_or_else(|| Failure::internal("a public share is missing"))?;
-            point(&share.serialize().map_err(|error| failure(&error, &nodes, 4))?)
+            point(share.serialize())
         })
         .collect::<Result<_, Failure>>()?;
-    let public_key = public
-        .verifying_key()
-        .serialize()
-        .map_err(|error| failure(&error, &nodes, 4))?;
     let package = PublicPackage {
         v: VERSION,
         epoch: key_ref.epoch,
@@ -176,7 +178,7 @@ pub async fn run<S: Send + 'static>(
         parties,
         protocol: Protocol::Frost,
         chain_code: ByteArray::new(chain_code),
-        public_key: point(&public_key)?,
+        public_key: point(public.verifying_key().serialize())?,
         threshold,
         public_shares,
     };
@@ -204,8 +206,34 @@ fn hash(from: u16, body: &[u8], round: u8) -> Result<[u8; 32], Failure> {
     })
 }
 
-fn point(bytes: &[u8]) -> Result<ByteArray<33>, Failure> {
-    write_point(&*read_point(bytes)?)
+/// A point as the crate writes it: compressed.
+fn point(written: Result<Vec<u8>, Error>) -> Result<ByteArray<33>, Failure> {
+    written
+        .ok()
+        .and_then(|bytes| <[u8; 33]>::try_from(bytes).ok())
+        .map(ByteArray::new)
+        .ok_or_else(|| Failure::internal("a public share or the key is the point at infinity"))
+}
+
+/// What this node opens, with its share of the chain code.
+fn opening(package: &round1::Package) -> Result<Opening, Error> {
+    Ok(Opening {
+        polynomial: package
+            .commitment()
+            .serialize()?
+            .into_iter()
+            .map(|point| point.try_into().map(ByteArray::new))
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::SerializationError)?,
+        proof: package
+            .proof_of_knowledge()
+            .serialize()?
+            .try_into()
+            .map(ByteArray::new)
+            .map_err(|_| Error::SerializationError)?,
+        chain_code: ByteArray::new(random()),
+        blind: ByteArray::new(random()),
+    })
 }
 
 /// Checks an opening against its commitment and the agreed threshold.
@@ -221,18 +249,25 @@ fn open(
     if commitment != Some(&opening.commitment(context, from)) {
         return Err(refuse("something that it had not committed to"));
     }
-    let package = round1::Package::deserialize(&opening.package)
-        .map_err(|_| refuse("a contribution that does not decode"))?;
-    if package.serialize().ok().as_deref() != Some(opening.package.as_slice()) {
-        return Err(refuse("a contribution in a second encoding"));
-    }
-    let degree = package
-        .commitment()
-        .serialize()
-        .map(|c| c.len())
-        .unwrap_or_default();
-    if degree != usize::from(threshold) {
+    if opening.polynomial.len() != usize::from(threshold) {
         return Err(refuse("a polynomial of another threshold"));
     }
+    let package = package(&opening).ok_or_else(|| refuse("a contribution that does not decode"))?;
     Ok((opening, package))
+}
+
+/// Points and numbers here have one encoding each, so nothing is encoded again for comparison.
+fn package(opening: &Opening) -> Option<round1::Package> {
+    if !opening
+        .polynomial
+        .iter()
+        .all(|point| is_compressed(point.as_slice()))
+    {
+        return None;
+    }
+    let points = opening.polynomial.iter().map(|point| point.as_slice());
+    Some(round1::Package::new(
+        VerifiableSecretSharingCommitment::deserialize(points).ok()?,
+        Signature::deserialize(opening.proof.as_slice()).ok()?,
+    ))
 }

@@ -2,6 +2,7 @@
 
 pub mod key;
 pub mod keygen;
+pub mod opened_shares;
 pub mod sign;
 
 use std::collections::BTreeMap;

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frost_secp256k1_tr::keys::Tweak;
-use frost_secp256k1_tr::round1::{self, SigningCommitments, SigningNonces};
+use frost_secp256k1_tr::round1::{self, NonceCommitment, SigningCommitments, SigningNonces};
 use frost_secp256k1_tr::round2::{self, SignatureShare};
-use frost_secp256k1_tr::{Identifier, SigningPackage, aggregate_with_tweak};
+use frost_secp256k1_tr::{Identifier, SigningPackage, aggregate};
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteArray;
 
 use crate::codec;
 use crate::context::Transcript;
 use crate::ecdsa::sign::SignItem;
 use crate::failure::{Code, Failure};
 use crate::frame::Slot;
-use crate::frost::key::{Share, child_public, tap_sighash};
+use crate::frost::key::{Share, tap_sighash};
 use crate::frost::{failure, identifier, identifiers};
+use crate::public_package::is_compressed;
 use crate::session::Io;
 
 const COMMIT: Slot = Slot {
@@ -37,7 +37,7 @@ struct Shares {
     shares: Vec<ByteArray<32>>,
 }
 
-/// Signs every item, aggregates at this node, and verifies every signature under the child's taproot output key.
+/// Signs every item and aggregates at this node, which verifies every signature under the child's taproot output key.
 pub async fn run<S: Send + 'static>(
     mut io: Io<S>,
     share: Arc<Share>,
@@ -88,12 +88,13 @@ pub async fn run<S: Send + 'static>(
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let mut my_shares = Vec::with_capacity(items.len());
+    let mut publics = Vec::with_capacity(items.len());
     for ((item, nonce), package) in items.iter().zip(nonces).zip(&packages) {
-        let key = share.child(item.path)?;
-        let made = round2::sign_with_tweak(package, &nonce, &key, None)
-            .map_err(|error| failure(&error, &nodes, 2))?;
+        let child = share.child(item.path)?;
+        let made = round2::sign(package, &nonce, &child.own).map_err(|error| failure(&error, &nodes, 2))?;
         drop(nonce);
         my_shares.push(made);
+        publics.push(child.public);
     }
     io.send(
         None,
@@ -121,7 +122,7 @@ pub async fn run<S: Send + 'static>(
     }
 
     let mut signatures = Vec::with_capacity(items.len());
-    for (at, (item, package)) in items.iter().zip(&packages).enumerate() {
+    for (at, (public, package)) in publics.iter().zip(&packages).enumerate() {
         let of_item = shares
             .iter()
             .map(|(&node, list)| {
@@ -131,14 +132,8 @@ pub async fn run<S: Send + 'static>(
                 Ok((identifier(node)?, *made))
             })
             .collect::<Result<BTreeMap<Identifier, SignatureShare>, Failure>>()?;
-        let public = child_public(&share.package, item.path)?;
-        let signature = aggregate_with_tweak(package, &of_item, &public, None)
-            .map_err(|error| failure(&error, &nodes, 2))?;
-        public
-            .tweak::<&[u8]>(None)
-            .verifying_key()
-            .verify(package.message(), &signature)
-            .map_err(|error| failure(&error, &nodes, 2))?;
+        // Verifies what it makes under the output key, and names whose share is wrong where that fails.
+        let signature = aggregate(package, &of_item, public).map_err(|error| failure(&error, &nodes, 2))?;
         let bytes = signature
             .serialize()
             .map_err(|error| failure(&error, &nodes, 2))?;
@@ -150,29 +145,38 @@ pub async fn run<S: Send + 'static>(
     Ok(signatures)
 }
 
+/// Hiding and binding nonce commitment of an item, as compressed points.
+type Commitments = ByteArray<66>;
+
 fn write_commitments(list: &[SigningCommitments]) -> Result<Vec<u8>, Failure> {
+    let write = |c: &SigningCommitments| {
+        let both = [c.hiding().serialize().ok()?, c.binding().serialize().ok()?].concat();
+        <[u8; 66]>::try_from(both).ok().map(Commitments::new)
+    };
     let bytes = list
         .iter()
-        .map(|c| c.serialize().map(ByteBuf::from))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Failure::internal("own commitments do not encode"))?;
+        .map(write)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Failure::internal("own commitments do not encode"))?;
     Ok(codec::encode(&bytes)?)
 }
 
 fn read_commitments(from: u16, body: &[u8], items: usize) -> Result<Vec<SigningCommitments>, Failure> {
     let refuse = |why: &str| Failure::bad_message(from, 1, format!("node {from} sent {why}"));
-    let list: Vec<ByteBuf> = codec::decode(body).map_err(|_| refuse("commitments that do not decode"))?;
+    let list: Vec<Commitments> = codec::decode(body).map_err(|_| refuse("commitments that do not decode"))?;
     if list.len() != items {
         return Err(refuse("commitments for another number of items"));
     }
+    let read = |bytes: &[u8]| {
+        is_compressed(bytes)
+            .then(|| NonceCommitment::deserialize(bytes).ok())
+            .flatten()
+            .ok_or_else(|| refuse("a commitment that does not decode"))
+    };
     list.iter()
-        .map(|bytes| {
-            let commitment = SigningCommitments::deserialize(bytes)
-                .map_err(|_| refuse("a commitment that does not decode"))?;
-            match commitment.serialize() {
-                Ok(again) if again == bytes.as_slice() => Ok(commitment),
-                _ => Err(refuse("a commitment in a second encoding")),
-            }
+        .map(|both| {
+            let (hiding, binding) = both.split_at(33);
+            Ok(SigningCommitments::new(read(hiding)?, read(binding)?))
         })
         .collect()
 }
