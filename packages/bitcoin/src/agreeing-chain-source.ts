@@ -1,4 +1,4 @@
-import { type Clock, isCairnError, type Outpoint, outpointText, type Txid } from "@cairn/core";
+import { type Clock, isCairnError, type Outpoint, outpointText, type Txid, type UnixMs } from "@cairn/core";
 import { bitcoinError, bitcoinErrorReason } from "./bitcoin-error.ts";
 import type {
   ChainSource,
@@ -17,6 +17,9 @@ export interface AgreeingChainSourceOptions {
   /** How long a source that failed is left alone, in ms. 30,000 by default. */
   readonly coolDownMs?: number;
 }
+
+/** Blocks by which sources may differ while a new one spreads. */
+const TIP_SPREAD = 3;
 
 interface Member {
   readonly source: ChainSource;
@@ -46,6 +49,8 @@ export class AgreeingChainSource implements ChainSource {
   readonly #members: readonly Member[];
   readonly #coolDownMs: number;
   readonly #clock: Clock;
+  /** Since when a source has told of another chain than a majority, by what it was asked. */
+  readonly #dissent = new Map<ChainSource, Map<"tip" | "block", UnixMs>>();
 
   /** @throws RangeError without sources */
   constructor(options: AgreeingChainSourceOptions, modules: { readonly clock: Clock }) {
@@ -64,15 +69,39 @@ export class AgreeingChainSource implements ChainSource {
     };
   }
 
+  /** Sources, counted from 1, whose last answer on the chain contradicted the majority's, and since when they do. */
+  dissenting(): readonly { readonly source: number; readonly since: UnixMs }[] {
+    return this.#members.flatMap(({ source }, at) => {
+      const since = [...(this.#dissent.get(source)?.values() ?? [])];
+      return since.length === 0 ? [] : [{ source: at + 1, since: Math.min(...since) as UnixMs }];
+    });
+  }
+
   async tip(): Promise<ChainTip> {
-    const tips = await this.#askAll((source) => source.tip());
-    const sorted = tips.sort((a, b) => b.height - a.height);
-    return demand(sorted[majority(sorted.length) - 1]);
+    const tips = new Map<ChainSource, ChainTip>();
+    const answers = await this.#askAll(async (source) => {
+      const tip = await source.tip();
+      tips.set(source, tip);
+      return tip;
+    });
+    const sorted = answers.sort((a, b) => b.height - a.height);
+    const agreed = demand(sorted[majority(sorted.length) - 1]);
+    for (const [source, { height }] of tips)
+      this.#compare(source, "tip", Math.abs(height - agreed.height) <= TIP_SPREAD);
+    return agreed;
   }
 
   async blockHash(height: number): Promise<string | undefined> {
-    const hashes = await this.#askAll((source) => source.blockHash(height));
+    const told = new Map<ChainSource, string | undefined>();
+    const hashes = await this.#askAll(async (source) => {
+      const hash = await source.blockHash(height);
+      told.set(source, hash);
+      return hash;
+    });
     const agreed = hashes.find((hash) => count(hashes, (other) => other === hash) >= majority(hashes.length));
+    // One that has not reached the height yet contradicts nobody.
+    for (const [source, hash] of told)
+      if (hash !== undefined) this.#compare(source, "block", hash === agreed);
     if (agreed === undefined && count(hashes, (hash) => hash === undefined) < majority(hashes.length)) {
       throw bitcoinError(
         "chain-sources-disagree",
@@ -177,6 +206,13 @@ export class AgreeingChainSource implements ChainSource {
       const failures: readonly unknown[] = failure.errors;
       throw failures.find((each) => bitcoinErrorReason(each) === "chain-rejected") ?? failures[0];
     }
+  }
+
+  #compare(source: ChainSource, about: "tip" | "block", agrees: boolean): void {
+    const since = this.#dissent.get(source) ?? new Map<"tip" | "block", UnixMs>();
+    this.#dissent.set(source, since);
+    if (agrees) since.delete(about);
+    else if (!since.has(about)) since.set(about, this.#clock.now());
   }
 
   #candidates(): readonly Member[] {

@@ -231,3 +231,33 @@ test("when nobody answers, the chain is unavailable", async () => {
   await rejectsReason(source.broadcast(new Uint8Array()), "chain-unavailable");
   assert.throws(() => agree([]), RangeError);
 });
+
+test("a source that is far apart from the others, or on another chain, is named for as long as it is", async () => {
+  const { chain } = scene();
+  const clock = new ManualClock();
+  const tip = await chain.tip();
+  const hash = await chain.blockHash(tip.height);
+  let [height, block] = [tip.height + 3, hash];
+  const odd = lying(chain, {
+    tip: async () => ({ ...tip, height }),
+    blockHash: async () => block,
+  });
+  const sources = agree([chain, odd, chain], clock);
+  await sources.tip();
+  await sources.blockHash(tip.height);
+  assert.deepEqual(sources.dissenting(), []);
+
+  height += 1;
+  const since = clock.now();
+  await sources.tip();
+  clock.advance(60_000);
+  block = "ab".repeat(32);
+  await sources.blockHash(tip.height);
+  assert.deepEqual(sources.dissenting(), [{ source: 2, since }]);
+  height = tip.height;
+  await sources.tip();
+  assert.deepEqual(sources.dissenting(), [{ source: 2, since: since + 60_000 }]);
+  block = hash;
+  await sources.blockHash(tip.height);
+  assert.deepEqual(sources.dissenting(), []);
+});

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 /** What operators can be asked to look into. */
 export const alertKinds = [
+  "rolled-back",
   "storage",
   "no-quorum",
   "clock",
@@ -17,6 +18,7 @@ export const alertKinds = [
   "backup-missing",
   "stock-empty",
   "chain-unavailable",
+  "chain-sources-disagree",
   "coordination",
   "certificate-ends",
 ] as const;

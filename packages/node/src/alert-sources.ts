@@ -12,6 +12,10 @@ export type AlertedParts = Pick<
   readonly certificateEnds: number;
   /** Peers that answered from a state that they were set back to. */
   readonly setBack: () => readonly NodeIndex[];
+  /** Whether this node itself was set back. */
+  readonly rolledBack: () => boolean;
+  /** Chain sources that contradict the majority, by their place in the configuration. */
+  readonly dissenting: () => readonly { readonly source: number; readonly since: UnixMs }[];
 };
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -29,9 +33,12 @@ export function alertSources(parts: AlertedParts): readonly AlertSource[] {
     is ? [fact(kind, String(me), null)] : [];
 
   return [
+    () => own("rolled-back", parts.rolledBack()),
     () => own("storage", !parts.storageWritable()),
     () => own("clock", !parts.clockAgrees()),
     () => own("chain-unavailable", !parts.chainOk()),
+    () =>
+      parts.dissenting().map(({ source, since }) => fact("chain-sources-disagree", String(source), since)),
     () => {
       const { type, failingSince } = parts.coordination();
       return failingSince === null ? [] : [fact("coordination", String(me), failingSince, { type })];

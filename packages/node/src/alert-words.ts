@@ -14,6 +14,12 @@ const MINUTE = 60 * SECOND;
 
 /** What each kind of alert says to people, the most urgent first. */
 export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
+  "rolled-back": {
+    what: "this node's database is older than what it has signed since: it does nothing",
+    advice:
+      "put the newest database back, or restore a backup and raise the epoch with `cairn node raise-epoch`",
+    patienceMs: 0,
+  },
   storage: {
     what: "this node cannot write to its database",
     advice: "free some disk space, or mend the database; the node goes on by itself",
@@ -94,6 +100,11 @@ export const alertWords: { readonly [Kind in AlertKind]: AlertWords } = {
     what: "no chain source answers: this node cannot vote",
     advice: "check chain.endpoints and the servers behind them",
     patienceMs: MINUTE,
+  },
+  "chain-sources-disagree": {
+    what: "a chain source tells of another chain than the majority of them, or is more than 3 blocks apart",
+    advice: "check that server, the subject's place in chain.endpoints; if it stays so, take it out",
+    patienceMs: 10 * MINUTE,
   },
   coordination: {
     what: "the cluster's coordination store can't be reached: payments go on, what it shows of this node is old",

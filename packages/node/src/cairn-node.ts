@@ -281,6 +281,8 @@ async function compose(
       chainOk,
       certificateEnds: files.certificateEnds,
       setBack: () => runtime.fence.refused(),
+      rolledBack: () => runtime.rolledBack,
+      dissenting: () => chain.dissenting(),
       coordination: coordinationStatus,
       clock,
     }),

@@ -546,6 +546,11 @@ export class NodeRuntime {
     });
   }
 
+  /** Whether this node was set back to an older state, and so does nothing. */
+  get rolledBack(): boolean {
+    return this.#own.rolledBack;
+  }
+
   peers(): readonly PeerStatus[] {
     return this.#modules.courier.peers();
   }

@@ -107,6 +107,11 @@ export class OwnFence {
     return this.#state === "admitted";
   }
 
+  /** Whether a peer has shown that this node was set back to an older state. */
+  get rolledBack(): boolean {
+    return this.#state === "rolled-back";
+  }
+
   /** Resolves once this node may act. Rejects with `rolled-back` when it must not. */
   admitted(): Promise<void> {
     return this.#state === "rolled-back" ? Promise.reject(rolledBack()) : this.#admission.promise;
