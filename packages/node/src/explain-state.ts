@@ -33,7 +33,7 @@ const reasons: Readonly<Record<string, string>> = {
   "coin-reserved": "Another spend holds its coins; it is tried again in the next round.",
   "lineage-open": "An earlier spend of the same lineage may still be paid.",
   displaced:
-    "Another spend that wanted the same coins or limits went first. Ask again in its place (`cairn send --replaces REQUEST`): at most one of both is ever paid.",
+    "Another spend that wanted the same coins or limits went first. The same signed request, handed in again before it expires, is tried with other coins; so is a new one in its place (`cairn send --replaces REQUEST`). At most one of them is ever paid.",
   voided: "So many nodes gave it up that it can't be signed any more.",
   conflicted: "Another payment, six blocks deep, spent one of its coins.",
   "coin-spent": "Another transaction spends one of its coins.",

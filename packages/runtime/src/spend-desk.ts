@@ -8,6 +8,8 @@ import {
   type GrantEvidence,
   type GrantSource,
   type Intent,
+  intentSchema,
+  isDead,
   type VotingEffect,
 } from "@cairn/consensus";
 import {
@@ -45,6 +47,7 @@ import { SpendInbox } from "./spend-inbox.ts";
 import { SpendIntake } from "./spend-intake.ts";
 import { SpendJudge } from "./spend-judge.ts";
 import type { SpendMetadata } from "./spend-metadata.ts";
+import { spendOfRequest } from "./spend-of-request.ts";
 import type { SpendOptions } from "./spend-options.ts";
 import { SpendShelf } from "./spend-shelf.ts";
 import { SpendSignatures } from "./spend-signatures.ts";
@@ -208,7 +211,7 @@ export class SpendDesk {
 
   /**
    * Asks for a spend: picks coins, builds the PSBT, stores the intent and sends it to all. A request that is known already
-   * answers with what was made of it.
+   * answers with what was made of it; one that gave way to another, and is dead, is tried with other coins while it lasts.
    * @throws CairnError for everything that is wrong with the request; nothing is stored then
    */
   submit(request: SpendRequest, signature: SignatureHex | null): Promise<TransactionRow> {
@@ -363,13 +366,27 @@ export class SpendDesk {
     return recollection.forgets(rows.map(({ expiry }) => expiry));
   }
 
+  /**
+   * Whether a spend gave way to another that wanted its coins, so that its request, asked again, is tried with others: it is dead, and
+   * nothing of its lineage was signed. That a request is paid once does not rest on this: each node holds it at its vote.
+   */
+  async #gaveWay({ intent, reason, intentBody, lineage }: TransactionRow): Promise<boolean> {
+    const { store } = this.#modules;
+    if (reason !== "displaced" || this.#live.has(intent)) return false;
+    const { manifest } = this.#options.book.under(decodeCanonical(intentSchema, intentBody).manifestHash);
+    const voids = (await store.voids(intent)).map(({ node }) => node);
+    if (!isDead({ conflictDepth: 0, voids }, manifest)) return false;
+    const rows = await store.transactionsOfLineage(lineage);
+    return rows.every(({ signedTx }) => signedTx === null);
+  }
+
   async #submit(
     hash: RequestHash,
     request: SpendRequest,
     signature: SignatureHex | null,
   ): Promise<TransactionRow> {
-    const known = await this.#modules.store.transactionOfRequest(hash);
-    if (known !== null) return known;
+    const known = await spendOfRequest(this.#modules.store, hash);
+    if (known !== null && !(await this.#gaveWay(known))) return known;
     const draft = this.#builder.draft(request, signature);
     const means = await this.#builder.means(request);
     const picked = this.#picking.then(async () =>

@@ -3,7 +3,7 @@ import { isUnderWay } from "./stored-spends.ts";
 
 /**
  * The spend that a request stands for now, of several intents of it: the one that is signed, else the one that is certified, else the
- * newest that is under way, else whichever was certified or seen first.
+ * newest that is under way, else whichever was certified, else the newest.
  */
 export async function spendOfRequest(
   store: Pick<NodeStore, "transactionOfRequest" | "transactionsOfLineage">,
@@ -14,5 +14,5 @@ export async function spendOfRequest(
   const all = (await store.transactionsOfLineage(first.lineage)).filter((row) => row.request === request);
   const open = all.filter(({ state }) => isUnderWay(state));
   const certified = (row: TransactionRow): boolean => row.certificate !== null;
-  return open.find(certified) ?? open.at(-1) ?? all.find(certified) ?? first;
+  return open.find(certified) ?? open.at(-1) ?? all.find(certified) ?? all.at(-1) ?? first;
 }

@@ -125,8 +125,10 @@ export function grantHandlers(
       refuseZeroOutputs(request);
       const hash = spendRequestHash(request);
       const known = await node.grants.spendOf(hash);
-      // A token opens the door; whoever asks for what is known must have the owner's signature as well.
-      verifyKnown({ body: request, signature }, known ?? (await node.submit(request, signature)));
+      // What gave way to another may be tried with other coins; what is known else is answered from the store. A token opens the door:
+      // whoever asks must have the owner's signature for either.
+      const ask = known === null || known.reason === "displaced";
+      verifyKnown({ body: request, signature }, ask ? await node.submit(request, signature) : known);
       return signing(async () => (await node.grants.spendOf(hash)) ?? absent(hash), {
         waitS: query.wait ?? POST_WAIT_S,
         request: hash,

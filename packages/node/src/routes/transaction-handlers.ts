@@ -177,7 +177,7 @@ export function transactionHandlers(
 
     async getRequest({ params }) {
       const row =
-        (await store.transactionOfRequest(requestHashSchema.parse(params.request))) ??
+        (await node.grants.spendOf(requestHashSchema.parse(params.request))) ??
         (await store.transaction({ intent: intentHashSchema.parse(params.request) })) ??
         (await store.transaction({ txid: txidSchema.parse(params.request) }));
       if (row === null) {
@@ -199,7 +199,7 @@ export function transactionHandlers(
     async approveRequest({ body: signed }) {
       await node.takeApproval(signed);
       const { requestHash: request, approver, expiry } = signed.body;
-      const row = await store.transactionOfRequest(request);
+      const row = await node.grants.spendOf(request);
       return {
         request,
         approver,

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeAddress, deriveKey } from "@cairn/bitcoin";
-import { type Sats, spendRequestHash, type TransactionRow, type UnixMs } from "@cairn/core";
+import { outpointText, type Sats, type TransactionRow, type UnixMs } from "@cairn/core";
 import { InProcessCluster } from "./cluster.ts";
 
 const recipient = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const ended: ReadonlySet<string> = new Set(["failed", "rejected", "expired", "aborted-timeout", "replaced"]);
 
-test("of two requests at two nodes at once that want the same coin one is paid, and the other ends with its reservations freed; asked again in its place it is paid from another coin", async () => {
+test("of two requests at two nodes at once that want the same coin one is paid, and the other ends with its reservations freed; asked again it is paid once, from another coin", async () => {
   const cluster = await InProcessCluster.start();
   try {
     const record = await cluster.makeWallet("frost");
@@ -21,7 +21,7 @@ test("of two requests at two nodes at once that want the same coin one is paid, 
     const ask = () =>
       cluster.spendRequest(record, {
         outputs: [{ address: recipient, amountSats: 300_000n as Sats }],
-        expiry: (Date.now() + 20_000) as UnixMs,
+        expiry: (Date.now() + 90_000) as UnixMs,
       });
     const [one, two] = [ask(), ask()];
     const made = await Promise.all([
@@ -69,17 +69,46 @@ test("of two requests at two nodes at once that want the same coin one is paid, 
     const { script } = decodeAddress(deriveKey(booked.descriptor, [0, 1]).address, "regtest");
     cluster.chain.fund(script, 500_000n);
     cluster.chain.mine(1);
-    const again = cluster.spendRequest(record, {
-      outputs: loser.body.outputs,
-      replaces: spendRequestHash(loser.body),
-    });
-    const { intent } = await cluster.node(3).runtime.submit(again.body, again.signature);
-    const anew = () =>
-      Promise.all([...cluster.nodes.values()].map(({ store }) => store.transaction({ intent })));
+    // At whichever node it is asked again, and by whoever holds it.
+    const asked = await Promise.all(
+      [3, 4].map((at) => cluster.node(at).runtime.submit(loser.body, loser.signature)),
+    );
+    assert.ok(asked.every(({ intent }) => made.every((before) => before.intent !== intent)));
+    const ofRequest = async (): Promise<readonly (readonly TransactionRow[])[]> =>
+      Promise.all(
+        [...cluster.nodes.values()].map(async ({ store }) =>
+          (await store.transactionsOfLineage(asked[0]?.lineage ?? assert.fail())).filter(
+            ({ signedTx }) => signedTx !== null,
+          ),
+        ),
+      );
     await cluster.until(
-      async () => paid(await anew()),
+      async () => (await ofRequest()).every((signed) => signed.length > 0),
       40_000,
-      () => "what was asked again in its place is not paid",
+      () => "what was asked again is not paid",
+    );
+    cluster.chain.mine(6);
+    await cluster.until(
+      () => held().every((sats) => sats === 0n),
+      20_000,
+      () => `still reserved after the second payment: ${held()}`,
+    );
+    // Both may be signed, since they spend the same coin: the chain takes one.
+    const signed = (await ofRequest()).flat();
+    const [coin] = signed[0]?.outpoints.map(outpointText) ?? [];
+    assert.ok(signed.every(({ outpoints }) => outpoints.map(outpointText).some((other) => other === coin)));
+    const confirmed = async (): Promise<ReadonlySet<string>> =>
+      new Set((await ofRequest()).flat().flatMap(({ txid, state }) => (state === "confirmed" ? [txid] : [])));
+    await cluster.until(
+      async () => (await confirmed()).size > 0,
+      20_000,
+      () => "what was asked again is not confirmed",
+    );
+    assert.equal((await confirmed()).size, 1);
+    const { intent } = await cluster.node(5).runtime.submit(loser.body, loser.signature);
+    assert.ok(
+      (await ofRequest()).flat().some((row) => row.intent === intent),
+      "what is paid is not tried again",
     );
     assert.ok(found.some(paid) && (await rows()).some(over), "what was displaced stays unpaid");
   } finally {
