@@ -370,9 +370,9 @@ export class SpendDesk {
    * Whether a spend gave way to another that wanted its coins, so that its request, asked again, is tried with others: it is dead, and
    * nothing of its lineage was signed. That a request is paid once does not rest on this: each node holds it at its vote.
    */
-  async #gaveWay({ intent, reason, intentBody, lineage }: TransactionRow): Promise<boolean> {
-    const { store } = this.#modules;
-    if (reason !== "displaced" || this.#live.has(intent)) return false;
+  async #gaveWay({ intent, reason, expiry, intentBody, lineage }: TransactionRow): Promise<boolean> {
+    const { store, clock } = this.#modules;
+    if (reason !== "displaced" || expiry <= clock.now() || this.#live.has(intent)) return false;
     const { manifest } = this.#options.book.under(decodeCanonical(intentSchema, intentBody).manifestHash);
     const voids = (await store.voids(intent)).map(({ node }) => node);
     if (!isDead({ conflictDepth: 0, voids }, manifest)) return false;
