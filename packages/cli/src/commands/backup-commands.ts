@@ -16,6 +16,7 @@ const PROGRAM = fileURLToPath(new URL("../../../node/src/backup-main.ts", import
 
 interface CreateOptions {
   readonly out: string;
+  readonly node?: number;
   readonly offline?: string;
   readonly recipient?: readonly string[];
   readonly passphrase?: true;
@@ -52,6 +53,11 @@ export function addBackupCommands(program: Command, context: CommandContext): vo
   backup
     .command("create")
     .requiredOption("--out <file>", "file to make")
+    .option(
+      "--node <index>",
+      "refuse another node's, where several endpoints are configured",
+      wholeNumber(1, 255),
+    )
     .option(
       "--offline <cairn.toml>",
       "back up the stopped node of this configuration, in place of the running one",
@@ -221,6 +227,13 @@ async function online(context: CommandContext, options: CreateOptions): Promise<
   const bytes = Buffer.from(file, "base64");
   if (sha256Hex(bytes) !== made.backup)
     throw new CairnError("peer-disagrees", "the node names another file than it sends; ask again");
+  if (options.node !== undefined && made.node !== options.node) {
+    throw new CairnError(
+      "wrong-recipient",
+      `node ${made.node} has answered, and not node ${options.node}: name its API with --endpoint URL`,
+      { answered: made.node, asked: options.node },
+    );
+  }
   try {
     await writeKeyFile(out, bytes);
   } catch (cause) {

@@ -72,6 +72,8 @@ test("a running node's backup is written for its owner alone, and only if it is 
   assert.deepEqual(await readFile(out), FILE);
   assert.equal((await stat(out)).mode & 0o777, 0o600);
   assert.equal((await bench.cairn("backup", "create", "--out", out)).exit, errorCodes["file-exists"].exit);
+  const other = await bench.cairn("backup", "create", "--out", `${out}.2`, "--node", "2");
+  assert.equal(other.exit, errorCodes["wrong-recipient"].exit);
   bench.node.answers.createBackup = () => ({ ...answer, backup: "0".repeat(64) });
   const lied = await bench.cairn("backup", "create", "--out", `${out}.2`);
   assert.equal(lied.exit, errorCodes["peer-disagrees"].exit);
