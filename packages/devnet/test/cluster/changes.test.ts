@@ -173,11 +173,14 @@ test("a stranger's proposal is refused, and a signature that is not the node's o
         .logs(1)
         .find(
           ({ level, message, subject }) =>
-            level === "error" && /change failed/.test(message) && subject === proposal,
+            level === "error" && /proposal failed/.test(message) && subject === proposal,
         ) ?? null,
     { ...LIMIT, describe: () => "no line at the level of alerts" },
   );
   assert.equal(alert.refused, "2:operator-refused,3:operator-refused");
+  const { alerts } = await cluster.client(1).call("listAlerts", {});
+  const raised = alerts.find(({ kind, subject }) => kind === "proposal-failed" && subject === proposal);
+  assert.equal(raised?.data.refused, "2:operator-refused,3:operator-refused");
   const metrics = await fetch(`${cluster.node(1).api}/metrics`, {
     headers: { authorization: `Bearer ${cluster.files.tokens.viewer}` },
   });
