@@ -4,13 +4,14 @@
  *
  *   make bench              everything (about two hours on two cores)
  *   QUICK=1 make bench      fewer samples, and the reduced level of the engine wherever the full one is slow
- *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, history, audit, claims, envelopes, events, storage, work
+ *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, history, audit, claims, envelopes, events, certificate, storage, work
  */
 import { availableParallelism, cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { isCairnError } from "@cairn/core";
 import { auditVerification } from "./audit-verification.ts";
 import { besideBare, safePrimes } from "./beside-bare.ts";
+import { certificate } from "./certificate.ts";
 import { claims } from "./claims.ts";
 import { envelopes } from "./envelopes.ts";
 import { events } from "./events.ts";
@@ -39,6 +40,7 @@ const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   audit: () => auditVerification(plan),
   claims,
   envelopes,
+  certificate,
   events,
   storage,
   work,
