@@ -4,6 +4,7 @@ import { type Authorisation, quorumAuthorisation } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
+  type Courier,
   encodeCanonical,
   isCairnError,
   type Manifest,
@@ -54,6 +55,8 @@ export interface CairnNodeModules {
   readonly log: Log;
   readonly clock: Clock;
   readonly random: Random;
+  /** What stands between the node and its courier; nothing by default. Tests put a liar there. */
+  readonly courier?: (courier: Courier) => Courier;
   /**
    * Told once when the database has failed (`storage-failed`, `storage-corrupt`): the node does nothing any more, and its process
    * should end.
@@ -183,7 +186,7 @@ async function compose(
     },
     { clock, random, signer, metrics: transportMetrics, report },
   );
-  const courier = createCourier(
+  const plain = createCourier(
     { me, epoch: files.epoch, clockSkewMs: config.consensus.clock_skew_ms },
     {
       transport,
@@ -196,6 +199,7 @@ async function compose(
       report,
     },
   );
+  const courier = modules.courier?.(plain) ?? plain;
   closers.push(() => courier.close());
 
   const chain = connectEsplora(

@@ -18,7 +18,7 @@ import { freeEndpoints } from "@cairn/core/test-support";
 import { writeKeyFile } from "@cairn/pki";
 import { EtcdCluster, PostgresServer } from "@cairn/storage/test-support";
 import { createDevnetChain, type DevnetChain } from "../chain/create-devnet-chain.ts";
-import { type EngineLevel, type LogLine, NodeProcess } from "./node-process.ts";
+import { type EngineLevel, type LogLine, NodeProcess, type NodeProgram } from "./node-process.ts";
 import { until } from "./until.ts";
 
 export const clusterStorages = ["sqlite", "postgres"] as const;
@@ -156,14 +156,15 @@ export class Cluster {
     return this.#running(index).rssBytes();
   }
 
-  /** Starts a node that is down and resolves once it serves. */
-  async start(index: number): Promise<void> {
+  /** Starts a node that is down, or another program in its place, and resolves once it serves. */
+  async start(index: number, program?: NodeProgram): Promise<void> {
     const member = this.#member(index);
     if (member.process?.running === true) throw new Error(`node ${index} runs already`);
     const { logs } = member;
     member.process = new NodeProcess({
       level: this.#level,
       config: member.config,
+      ...(program === undefined ? {} : { program }),
       log: (line) => {
         logs.push(line);
         if (logs.length > LOG_LINES_KEPT) logs.shift();

@@ -14,10 +14,18 @@ export type LogLine = { readonly level: string; readonly message: string } & Rea
   Record<string, unknown>
 >;
 
+/** A program that behaves as a node's daemon towards who starts it. */
+export interface NodeProgram {
+  readonly url: URL;
+  readonly words: readonly string[];
+}
+
 export interface NodeProcessOptions {
   readonly level: EngineLevel;
   /** Its `cairn.toml`. */
   readonly config: string;
+  /** Another program than the daemon, which is given the same words and these after them. */
+  readonly program?: NodeProgram;
   /** Called for every line that it logs. */
   readonly log: (line: LogLine) => void;
 }
@@ -36,15 +44,15 @@ export class NodeProcess {
   #errors = "";
 
   constructor(options: NodeProcessOptions) {
-    const program = new URL(
-      options.level === "full" ? "main.ts" : "main-reduced.ts",
-      import.meta.resolve("@cairn/node"),
-    );
+    const program =
+      options.program?.url ??
+      new URL(options.level === "full" ? "main.ts" : "main-reduced.ts", import.meta.resolve("@cairn/node"));
+    const words = ["--config", options.config, ...(options.program?.words ?? [])];
     const guard = new URL("end-with-parent.ts", import.meta.url);
     const { nodeOptions, environment } = daemonLaunch(process.env);
     const child = spawn(
       process.execPath,
-      [...nodeOptions, "--import", guard.href, fileURLToPath(program), "--config", options.config],
+      [...nodeOptions, "--import", guard.href, fileURLToPath(program), ...words],
       { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...environment } },
     );
     this.#child = child;
