@@ -71,10 +71,15 @@ export class SpendClaims {
 
   /** Resolves once all that was paid in the last `windowMs` milliseconds counts. @throws CairnError of the store */
   async cover(windowMs: number): Promise<void> {
-    if (windowMs <= this.#windowMs) return;
+    if (this.covers(windowMs)) return;
     const covered = this.#covering.then(() => this.#cover(windowMs));
     this.#covering = covered.catch(() => {});
     await covered;
+  }
+
+  /** Whether {@link SpendClaims.paid} reaches back so far. */
+  covers(windowMs: number): boolean {
+    return windowMs <= this.#windowMs;
   }
 
   /** Runs `work` with what is stored of a lineage in memory, where it stays as long as a spend of the lineage lives here. */

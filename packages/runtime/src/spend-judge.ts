@@ -63,7 +63,9 @@ export class SpendJudge {
       return { kind: "reject", code: "wrong-manifest", blocking: [] };
     // Policy counts what other lineages paid: of its own nothing counts, since a lineage is paid once.
     if (claims.isPaid(live.row.lineage)) return { kind: "reject", code: "replayed", blocking: [] };
-    const policy = evaluate(this.#options.book.policy, {
+    // Another policy may have come into force since the check: one that looks further back has its history read first.
+    if (!claims.covers(policyWindow(book.policy))) return this.#deferred("wrong-policy", []);
+    const policy = evaluate(book.policy, {
       history: claims.history(),
       paid: claims.paid,
       request: live.intent.request.body,
