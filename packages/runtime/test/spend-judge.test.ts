@@ -7,10 +7,12 @@ import { SpendJudge, type SpendJudgeModules } from "../src/spend-judge.ts";
 
 test("a policy that came into force after a spend was checked decides only once what it looks back on is read", () => {
   const month = 30 * ROLLING_WINDOW_MS;
-  const manifest = testManifest([{ identity: namedSigner("node 1").publicKey }]);
+  const manifest = testManifest(
+    [1, 2, 3].map((index) => ({ identity: namedSigner(`node ${index}`).publicKey })),
+  );
   const live = {
     of: () => ({
-      intent: { request: { signature: null, body: { outputs: [] } }, anchor: null },
+      intent: { request: { signature: null, body: { outputs: [], maxFeeSats: 1n } }, anchor: null },
       row: { lineage: "lineage", request: "request" },
     }),
   };
