@@ -4,7 +4,7 @@
  *
  *   make bench              everything (about two hours on two cores)
  *   QUICK=1 make bench      fewer samples, and the reduced level of the engine wherever the full one is slow
- *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, history, audit, claims, envelopes, events, certificate, storage, work
+ *   ONLY=engine,idle make bench     some sections: engine, primes, table, frost, cold, stocked, idle, memory, growth, history, audit, claims, envelopes, events, certificate, storage, sync, work
  */
 import { availableParallelism, cpus } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,7 @@ import { paymentsBesideFloor } from "./payments-beside-floor.ts";
 import { planOf } from "./plan.ts";
 import { type Entry, table, verdictOf, writeReport } from "./report.ts";
 import { storage } from "./storage.ts";
+import { sync } from "./sync.ts";
 import { work } from "./work.ts";
 
 const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
@@ -43,6 +44,7 @@ const sections: Readonly<Record<string, () => Promise<readonly Entry[]>>> = {
   certificate,
   events,
   storage,
+  sync: () => sync(plan),
   work,
 };
 

@@ -222,7 +222,7 @@ export class SignDesk {
     const { me } = this.#options;
     const { spends, loop, signer } = this.#modules;
     const { grant, hash } = job;
-    const subsets = spends.get(hash)?.reserved === true ? this.#subsets(subject, plan, attempt) : [];
+    const subsets = spends.get(hash)?.reserved === true ? this.#subsets(hash, subject, plan, attempt) : [];
     const [fallback] = subsets;
     if (fallback === undefined) return this.#attempts.wakeSoon(grantId);
     const key = this.#modules.key(grant.keyId);
@@ -259,17 +259,28 @@ export class SignDesk {
   }
 
   /** The sets of signers that this node would propose now, best first: all of each are up. */
-  #subsets(subject: SessionSubject, plan: AttemptPlan, attempt: number): readonly (readonly NodeIndex[])[] {
+  #subsets(
+    hash: IntentHash,
+    subject: SessionSubject,
+    plan: AttemptPlan,
+    attempt: number,
+  ): readonly (readonly NodeIndex[])[] {
     const { clock, refused, standing } = this.#modules;
     const up = this.#modules.up();
     const facts = {
       me: this.#options.me,
       attempt,
       up,
-      refused: refused(),
+      refused: new Set([...refused(), ...this.#abstaining(hash)]),
       quarantined: quarantined(standing.value, clock.now()),
     };
     return preferredSubsets(plan, subject, facts).filter((subset) => subset.every((node) => up.has(node)));
+  }
+
+  /** Who has said that it lost its database and takes no part in the spend. */
+  #abstaining(hash: IntentHash): readonly NodeIndex[] {
+    const said = this.#modules.spends.get(hash)?.voting.tally.deferrals.values() ?? [];
+    return [...said].flatMap(({ node, code }) => (code === "amnesia" ? [node] : []));
   }
 
   async #join(

@@ -341,7 +341,6 @@ export class SpendImport {
     }
     if (final === null || !live.has(hash) || live.of(hash).row.signedTx !== null) return;
     live.set(batch, hash, { checked: final.checked });
-    live.update(batch, hash, { feeSats: final.checked.feeSats });
     signatures.take(batch, hash, spend.final?.signatures ?? [], signersOf(spend));
   }
 

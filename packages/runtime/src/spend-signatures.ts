@@ -69,11 +69,16 @@ export class SpendSignatures {
       throw new CairnError("wrong-state", "the spend was not checked here", { intent: hash });
     const final = finalizeSpend(checked, signatures);
     const now = clock.now();
-    live.update(batch, hash, { state: "signed", signedTx: final.hex, reason: null }, (metadata) => ({
-      ...metadata,
-      signers,
-      timings: { ...metadata.timings, signed: now - row.createdAt },
-    }));
+    live.update(
+      batch,
+      hash,
+      { state: "signed", signedTx: final.hex, feeSats: checked.feeSats, reason: null },
+      (metadata) => ({
+        ...metadata,
+        signers,
+        timings: { ...metadata.timings, signed: now - row.createdAt },
+      }),
+    );
     batch.audit("transaction-signed", hash, { txid: final.txid, signers: signers.join(",") });
     voting.step(batch, hash, { kind: "submitted" });
     batch.afterwards(() => this.#modules.signed(hash));
