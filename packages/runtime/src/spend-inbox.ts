@@ -4,6 +4,7 @@ import {
   checkIntentForm,
   decodeVote,
   deferralSchema,
+  FIRST_ROUND,
   type Intent,
   intentHash,
   intentSchema,
@@ -110,11 +111,13 @@ export class SpendInbox {
     if (known) await loop.run((batch) => faulty.accuse(batch, hash, vote));
     // What was refused on arrival is not voted on; what was stored first is, so that its rejections end it.
     if (!known || live.has(hash)) await this.#feed(hash, from, { kind: "vote", from, vote });
+    await this.#tellWhoLags(from, hash, vote.body.round);
   }
 
   async onDeferral(from: NodeIndex, payload: Uint8Array): Promise<void> {
     const deferral = decodeCanonical(deferralSchema, payload);
     await this.#feed(deferral.intentHash, from, { kind: "deferral", from, deferral });
+    await this.#tellWhoLags(from, deferral.intentHash, deferral.round);
   }
 
   async onVoid(from: NodeIndex, payload: Uint8Array): Promise<void> {
@@ -123,6 +126,7 @@ export class SpendInbox {
     const { manifest, manifestHash } = this.#options.book.under(signed.body.manifestHash);
     if (!(await this.#isGenuine(from, hash, () => verifyVoid(signed, manifest, manifestHash)))) return;
     await this.#feed(hash, from, { kind: "void", from, void: signed });
+    await this.#modules.signatures.answer(from, hash);
   }
 
   async onCertificate(from: NodeIndex, payload: Uint8Array): Promise<void> {
@@ -130,6 +134,11 @@ export class SpendInbox {
     await this.#feed(certificate.intentHash, from, { kind: "certificate", from, certificate });
     // Who holds the signatures as well hands its certificate to nobody that approved.
     await this.#modules.signatures.answer(from, certificate.intentHash);
+  }
+
+  /** Who votes anew has not seen the first round's certificate, since others kept votes from it: it may lack signatures that are there. */
+  async #tellWhoLags(node: NodeIndex, hash: IntentHash, round: number): Promise<void> {
+    if (round > FIRST_ROUND) await this.#modules.signatures.answer(node, hash);
   }
 
   /** Feeds an event to the machine of an intent; keeps it a while when the intent has not arrived yet. */
