@@ -139,7 +139,7 @@ export class SpendDesk {
     this.#intake = intake;
     const anchors = new AnchorChoice(options, { ...modules, newest: modules.checkpoint });
     this.#builder = new SpendBuilder(options, { ...modules, live, claims, anchors });
-    this.signatures = new SpendSignatures({ ...modules, live, judge, voting });
+    this.signatures = new SpendSignatures(options.me, { ...modules, live, judge, voting });
     this.inbox = new SpendInbox(options, {
       ...modules,
       live,

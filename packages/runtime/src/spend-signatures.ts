@@ -1,4 +1,5 @@
 import { finalizeSpend, signaturesOf } from "@cairn/bitcoin";
+import { FIRST_ROUND, type VotingState } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
@@ -11,6 +12,7 @@ import {
   type NodeIndex,
   type NodeStore,
   nodeIndexSchema,
+  type TransactionRow,
   toHex,
 } from "@cairn/core";
 import { z } from "zod";
@@ -46,9 +48,11 @@ export type FinalMessage = z.output<typeof finalSchema>;
 
 /** Signed transactions: from a session of this node, by a peer's word, or met on the chain. */
 export class SpendSignatures {
+  readonly #me: NodeIndex;
   readonly #modules: SpendSignaturesModules;
 
-  constructor(modules: SpendSignaturesModules) {
+  constructor(me: NodeIndex, modules: SpendSignaturesModules) {
+    this.#me = me;
     this.#modules = modules;
   }
 
@@ -80,6 +84,8 @@ export class SpendSignatures {
       }),
     );
     batch.audit("transaction-signed", hash, { txid: final.txid, signers: signers.join(",") });
+    const behind = whoLags(live.of(hash).voting).filter((node) => node !== this.#me);
+    if (behind.length > 0) this.#tell(batch, behind, live.of(hash).row);
     voting.step(batch, hash, { kind: "submitted" });
     batch.afterwards(() => this.#modules.signed(hash));
   }
@@ -89,10 +95,15 @@ export class SpendSignatures {
     const { live, loop, store } = this.#modules;
     const row = live.get(hash)?.row ?? (await store.transaction({ intent: hash }));
     if (row?.signedTx == null) return;
-    const { signers } = readMetadata(row.metadata);
-    const signatures = signaturesOf(fromHex(row.signedTx));
-    const body = encodeCanonical({ version: 1, intentHash: hash, signers, signatures });
-    await loop.run((batch) => batch.post([to], `final/${hash}`, peerMessage("final", body)));
+    await loop.run((batch) => this.#tell(batch, [to], row));
+  }
+
+  #tell(batch: Batch, to: readonly NodeIndex[], { intent, signedTx, metadata }: TransactionRow): void {
+    if (signedTx === null) return;
+    const { signers } = readMetadata(metadata);
+    const signatures = signaturesOf(fromHex(signedTx));
+    const body = encodeCanonical({ version: 1, intentHash: intent, signers, signatures });
+    batch.post(to, `final/${intent}`, peerMessage("final", body));
   }
 
   /** Takes a peer's signatures. @returns false where they do not verify; nothing is changed then */
@@ -154,4 +165,11 @@ export class SpendSignatures {
     if (row === undefined || signers.length === 0 || readMetadata(row.metadata).signers.length > 0) return;
     live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
   }
+}
+
+/** Members that went on voting after the certificate's round, or gave the spend up: votes were kept from them. */
+function whoLags(voting: VotingState): NodeIndex[] {
+  const certificate = "certificate" in voting ? voting.certificate : null;
+  const later = [...voting.tally.votes].filter(([round]) => round > (certificate?.round ?? FIRST_ROUND));
+  return [...new Set([...later.flatMap(([, votes]) => [...votes.keys()]), ...voting.tally.voids.keys()])];
 }
