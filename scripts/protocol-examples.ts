@@ -99,6 +99,7 @@ import {
   toHex,
   type UnixMs,
   type VerifiedBackup,
+  type WalletProof,
   type WalletRecord,
   walletIdOf,
 } from "@cairn/core";
@@ -344,6 +345,24 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
     birthday: keygen.createdAt,
   };
   add("wallet-record", "cairn/wallet-record/v1", record, node(1));
+  const signedRecord = {
+    record,
+    signatures: nodes.map((member) => ({
+      node: member,
+      signature: key(`node ${member}`).sign("cairn/wallet-record/v1", record),
+    })),
+  };
+  add(
+    "wallet-proof",
+    null,
+    {
+      version: 1,
+      request: signBody("cairn/keygen-request/v1", keygen, key("operator 1")),
+      record: signedRecord,
+      publicPackage: new Uint8Array(publicPackage),
+    } satisfies WalletProof,
+    null,
+  );
 
   const request: SpendRequest = spendRequestSchema.parse({
     version: 1,
@@ -583,13 +602,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
       grant,
       proof: { certificate, engines: [] },
       intent,
-      wallet: {
-        record,
-        signatures: nodes.map((member) => ({
-          node: member,
-          signature: key(`node ${member}`).sign("cairn/wallet-record/v1", record),
-        })),
-      },
+      wallet: signedRecord,
     } satisfies SigningGrant,
     null,
   );
@@ -859,13 +872,7 @@ export async function protocolExamples(sealed: string | null): Promise<ProtocolE
       type: "MinorityVote",
       ...claim,
       intent,
-      wallet: {
-        record,
-        signatures: nodes.map((signer) => ({
-          node: signer,
-          signature: key(`node ${signer}`).sign("cairn/wallet-record/v1", record),
-        })),
-      },
+      wallet: signedRecord,
       vote: signVote(vote(5), key("node 5")),
     },
     null,

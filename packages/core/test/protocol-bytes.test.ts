@@ -56,10 +56,12 @@ import {
   verifySignature,
   verifySpendApproval,
   verifySyncAnswer,
+  verifyWalletProof,
   walletIdOf,
+  walletProofSchema,
   walletRecordSchema,
 } from "../src/index.ts";
-import { decodeExample, readProtocolExamples, signerOfSeed } from "../test-support/index.ts";
+import { decodeExample, readProtocolExamples, refuses, signerOfSeed } from "../test-support/index.ts";
 
 const protocol = readProtocolExamples();
 const { keys, examples } = protocol;
@@ -79,6 +81,7 @@ const schemas: Record<string, z.ZodType> = {
   "keygen-request": keygenRequestSchema,
   "keygen-approval": keygenApprovalSchema,
   "wallet-record": walletRecordSchema,
+  "wallet-proof": walletProofSchema,
   "spend-request": spendRequestSchema,
   "spend-approval": spendApprovalSchema,
   "fence-challenge": fenceChallengeSchema,
@@ -197,6 +200,19 @@ test("the example approval, fence answer, API request and sync answer belong to 
     },
   );
   verifySyncAnswer(decoded("sync-answer", syncAnswerSchema), decoded("sync-request", syncRequestSchema));
+});
+
+test("the example wallet proof hangs on the signatures of all nodes, and on the hashes in the record that they signed", () => {
+  const manifest = decoded("genesis-manifest", manifestSchema);
+  const proof = decoded("wallet-proof", walletProofSchema);
+  const { request, record, publicPackage } = proof;
+  verifyWalletProof(proof, manifest);
+  const short = { ...record, signatures: record.signatures.slice(1) };
+  refuses("signature-invalid", () => verifyWalletProof({ ...proof, record: short }, manifest));
+  const renamed = { ...request, body: { ...request.body, label: "another" } };
+  refuses("malformed", () => verifyWalletProof({ ...proof, request: renamed }, manifest));
+  const longer = Uint8Array.of(...publicPackage, 0);
+  refuses("malformed", () => verifyWalletProof({ ...proof, publicPackage: longer }, manifest));
 });
 
 test("the example change commits, and the example successor follows its manifest", () => {

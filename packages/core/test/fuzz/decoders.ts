@@ -28,6 +28,7 @@ import {
   syncRequestSchema,
   toHex,
   verifiedBackupSchema,
+  walletProofSchema,
   walletRecordSchema,
 } from "../../src/index.ts";
 import {
@@ -47,6 +48,7 @@ export const decoders: readonly Decoder[] = [
   structureDecoder("keygen-request", keygenRequestSchema),
   structureDecoder("keygen-approval", keygenApprovalSchema),
   structureDecoder("wallet-record", walletRecordSchema),
+  structureDecoder("wallet-proof", walletProofSchema),
   structureDecoder("spend-request", spendRequestSchema),
   structureDecoder("spend-approval", spendApprovalSchema),
   structureDecoder("fence-challenge", fenceChallengeSchema),
