@@ -114,7 +114,9 @@ export const nodeConfigSchema = z.strictObject({
       type: z
         .enum(["none", "etcd"])
         .default("none")
-        .describe("Where the cluster is shown to operators, and where nodes that take requests tell each other which coins they pick; none is signed gossip alone"),
+        .describe(
+          "Where the cluster is shown to operators, and where nodes that take requests tell each other which coins they pick; none is signed gossip alone",
+        ),
       endpoints: z
         .array(z.url({ protocol: /^https?$/ }))
         .max(16)
@@ -130,7 +132,12 @@ export const nodeConfigSchema = z.strictObject({
       cert_file: file.nullable().default(null).describe("PEM certificate that this node shows to etcd"),
       key_file: file.nullable().default(null).describe("PEM private key of cert_file, mode 0600"),
       user: z.string().min(1).nullable().default(null).describe("User of etcd"),
-      password_file: file.nullable().default(null).describe("File that holds the user's password, mode 0600; a certificate instead keeps it out of memory"),
+      password_file: file
+        .nullable()
+        .default(null)
+        .describe(
+          "File that holds the user's password, mode 0600; a certificate instead keeps it out of memory",
+        ),
       timeout_ms: milliseconds(100, 60_000).default(5_000).describe("Longest wait for one answer"),
     })
     .refine(({ type, endpoints }) => type === "none" || endpoints.length > 0, {
