@@ -34,6 +34,8 @@ export interface EsploraModules {
   readonly clock: Clock;
   /** Ends all requests under way, at shutdown. */
   readonly signal?: AbortSignal;
+  /** In place of a client of its own: whoever has the answers already. */
+  readonly http?: Pick<HttpClient, "ask">;
 }
 
 const hash32 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -86,7 +88,7 @@ const alreadyKnown =
  * that was configured. `AgreeingChainSource` puts several together.
  */
 export class EsploraClient implements ChainSource {
-  readonly #http: HttpClient;
+  readonly #http: Pick<HttpClient, "ask">;
   readonly #host: string;
   readonly #network: Network;
   readonly #timeoutMs: number;
@@ -113,15 +115,17 @@ export class EsploraClient implements ChainSource {
     this.#maxResponseBytes = options.maxResponseBytes ?? 16 * 1024 * 1024;
     const maxConnections = options.maxConcurrent ?? 8;
     this.#limit = new ConcurrencyLimit(maxConnections);
-    this.#http = new HttpClient(
-      {
-        base: url.href.replace(/\/+$/, ""),
-        timeoutMs: this.#timeoutMs,
-        maxResponseBytes: this.#maxResponseBytes,
-        maxConnections,
-      },
-      modules,
-    );
+    this.#http =
+      modules.http ??
+      new HttpClient(
+        {
+          base: url.href.replace(/\/+$/, ""),
+          timeoutMs: this.#timeoutMs,
+          maxResponseBytes: this.#maxResponseBytes,
+          maxConnections,
+        },
+        modules,
+      );
   }
 
   async tip(): Promise<ChainTip> {

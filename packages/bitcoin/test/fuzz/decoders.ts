@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { systemClock } from "@cairn/core";
-import { answeredFetch, type Decoder, jsonDecoder, textDecoder } from "@cairn/core/test-support";
+import { type Decoder, jsonDecoder, textDecoder } from "@cairn/core/test-support";
 import { RawTx } from "@scure/btc-signer/script.js";
 import {
   buildPsbt,
@@ -64,15 +64,16 @@ function answer(
   ask: (client: EsploraClient) => Promise<unknown>,
   members: readonly string[] = [],
 ): Decoder {
-  const client = new EsploraClient(
-    { url: "http://esplora.invalid", network: "regtest" },
-    { clock: systemClock },
-  );
   return jsonDecoder(`esplora-${name}`, [sample], (text) =>
-    answeredFetch(
-      (path) => ({ body: memberOf(text, path, members) }),
-      () => ask(client),
-    ),
+    ask(clientWhoseAnswers((path) => memberOf(text, path, members))),
+  );
+}
+
+function clientWhoseAnswers(are: (path: string) => string): EsploraClient {
+  const http = { ask: async (_method: string, path: string) => ({ status: 200, text: are(path) }) };
+  return new EsploraClient(
+    { url: "http://esplora.invalid", network: "regtest" },
+    { clock: systemClock, http },
   );
 }
 
@@ -92,16 +93,7 @@ function plainAnswer(
   sample: string,
   ask: (client: EsploraClient) => Promise<unknown>,
 ): Decoder {
-  const client = new EsploraClient(
-    { url: "http://esplora.invalid", network: "regtest" },
-    { clock: systemClock },
-  );
-  return textDecoder(`esplora-${name}`, [sample], (text) =>
-    answeredFetch(
-      () => ({ body: text }),
-      () => ask(client),
-    ),
-  );
+  return textDecoder(`esplora-${name}`, [sample], (text) => ask(clientWhoseAnswers(() => text)));
 }
 
 /** Everything in this package that reads bytes or text of strangers. */
