@@ -248,10 +248,7 @@ export class ChainWatch {
     // Two requests may give the same unsigned transaction: what is on the chain pays the one that a quorum approved.
     const approved = live.row.certificate !== null && live.row.signedTx === null;
     if (approved && spentBy.some((spend) => spend.spent && spend.by === txid)) {
-      const raw = await chain.rawTransaction(txid);
-      return loop.run((batch) => {
-        if (spends.get(hash) !== undefined) spends.signatures.met(batch, hash, raw);
-      });
+      return spends.signatures.met(hash, await chain.rawTransaction(txid));
     }
     let depth = 0;
     for (const spend of spentBy) {

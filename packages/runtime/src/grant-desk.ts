@@ -1,4 +1,4 @@
-import { checkPsbtTimeless, signingInputs } from "@cairn/bitcoin";
+import { signingInputs } from "@cairn/bitcoin";
 import {
   certificateSchema,
   deriveGrant,
@@ -27,6 +27,7 @@ import {
 } from "@cairn/core";
 import type { KeyProgress } from "./live-keys.ts";
 import type { ManifestBook } from "./manifest-book.ts";
+import { readSpend } from "./read-spend.ts";
 import { spendOfRequest } from "./spend-of-request.ts";
 import { isUnderWay } from "./stored-spends.ts";
 
@@ -126,8 +127,6 @@ function isUsable({ state, signedTx }: TransactionRow): boolean {
   return signedTx === null && isUnderWay(state);
 }
 
-/** What a node reads in an intent's PSBT by itself. */
 async function readInputs(intent: Intent, wallet: WalletRecord) {
-  const { psbt, request, anchor } = intent;
-  return signingInputs(await checkPsbtTimeless(psbt, wallet, request.body, anchor?.checkpoint ?? null));
+  return signingInputs(await readSpend(intent, wallet));
 }

@@ -20,15 +20,18 @@ import type { RecordViolation } from "./faulty-intents.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
 import { peerMessage } from "./peer-message.ts";
+import { readSpend } from "./read-spend.ts";
 import type { SpendJudge } from "./spend-judge.ts";
 import { readMetadata } from "./spend-metadata.ts";
 import type { SpendVoting } from "./spend-voting.ts";
+import type { WalletBook } from "./wallet-book.ts";
 
 export interface SpendSignaturesModules {
   readonly loop: Loop;
   readonly store: Pick<NodeStore, "transaction">;
   readonly clock: Clock;
   readonly live: LiveSpends;
+  readonly wallets: WalletBook;
   readonly judge: SpendJudge;
   readonly voting: SpendVoting;
   /** The signed transaction is durable: it may be published. */
@@ -123,13 +126,19 @@ export class SpendSignatures {
   }
 
   /** The chain holds a spend's transaction, whose signatures this node was never told: it is paid all the same. */
-  met(batch: Batch, hash: IntentHash, rawTransaction: Uint8Array): void {
-    const { live, voting } = this.#modules;
-    const row = live.get(hash)?.row;
-    if (row === undefined || row.signedTx !== null) return;
-    live.update(batch, hash, { state: "signed", signedTx: toHex(rawTransaction), reason: null });
-    batch.audit("transaction-met", hash, { txid: row.txid });
-    voting.step(batch, hash, { kind: "submitted" });
+  async met(hash: IntentHash, rawTransaction: Uint8Array): Promise<void> {
+    const { live, loop, voting, wallets } = this.#modules;
+    const known = live.get(hash);
+    if (known === undefined) return;
+    const { feeSats } =
+      known.checked ?? (await readSpend(known.intent, wallets.get(known.intent.wallet).signed.record));
+    await loop.run((batch) => {
+      const row = live.get(hash)?.row;
+      if (row === undefined || row.signedTx !== null) return;
+      live.update(batch, hash, { state: "signed", signedTx: toHex(rawTransaction), feeSats, reason: null });
+      batch.audit("transaction-met", hash, { txid: row.txid });
+      voting.step(batch, hash, { kind: "submitted" });
+    });
   }
 
   /** A peer says that the transaction is signed. Wrong signatures are named: an honest node verifies what it sends. */

@@ -54,6 +54,7 @@ test("a node that was away while its peers lost what waited for it asks for ever
     for (const txid of paid) {
       const [mine, theirs] = await Promise.all([owner.transaction(5, txid), owner.transaction(1, txid)]);
       assert.equal(mine?.blockHeight, theirs?.blockHeight);
+      assert.equal(mine?.feeSats, theirs?.feeSats);
     }
     const { entries } = await cluster.client(5).call("listAudit", { query: { kind: "violation" } });
     assert.deepEqual(entries, []);
