@@ -123,7 +123,7 @@ test("a database that a newer release made is refused, and an older one is broug
     await refusesStart(folder, 78, /later release/);
     edit(`delete from schema_migrations where version > 1;
       drop index presignatures_by_age; drop index idempotency_by_age; drop index audit_log_by_kind;
-      drop index transactions_by_change;
+      drop index transactions_by_change; drop index reservations_by_age; drop index sessions_by_execution;
       drop table spend_approvals; drop table change_votes; drop table changes; drop table checkpoints; drop table anchors`);
     await runOnce(folder);
     const db = new DatabaseSync(database(folder));
