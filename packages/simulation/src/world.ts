@@ -153,13 +153,13 @@ export class World {
         if (intent !== null) this.#sign(intent);
         return;
       }
+      case "lost":
+        this.lost.add(event.node);
+        return;
       case "sent":
       case "engine-started":
       case "partial-issued":
       case "acknowledged":
-      case "lost":
-        this.lost.add(event.node);
-        return;
       case "started":
       case "stopped":
       case "reported":
