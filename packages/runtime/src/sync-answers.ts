@@ -123,9 +123,10 @@ export class SyncAnswers {
     const marks = await spends.marks(after, limit);
     const holdings: SyncAnswer["holdings"] = [];
     for (const mark of marks) holdings.push(await spends.holding(mark, from));
-    const last = marks.at(-1);
+    // A list that ended with a full page ends there: what comes late is looked for before that page's end all the same.
+    const last = marks.at(-1) ?? (after?.intent === NONE ? null : after);
     const more = marks.length === limit;
-    if (last === undefined) return { holdings, records: [], cursor, more: false };
+    if (last === null) return { holdings, records: [], cursor, more: false };
     const place = more ? last : { updatedAt: Math.max(0, last.updatedAt - OVERLAP_MS), intent: NONE };
     return { holdings, records: [], cursor: `${place.updatedAt}/${place.intent}`, more };
   }
