@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { MemoryChainSource } from "@cairn/bitcoin";
+import { type Intent, intentHash, intentSchema } from "@cairn/consensus";
 import {
   decodeCanonical,
   encodeCanonical,
@@ -9,6 +10,7 @@ import {
   type NodeIndex,
   type NodeStore,
   type PeerMessage,
+  type Sats,
   type StoreWrite,
   type SyncAnswer,
   type SyncRecord,
@@ -99,6 +101,17 @@ function invented(at: number): SyncAnswer["holdings"][number] {
   return { intent, certified: true, signed: true, votes: 4, voids: 0, yours: [], yourVoid: false };
 }
 
+/** A spend of which its owner signed less. */
+function madeUp(at: number): { readonly record: SyncRecord; readonly hash: IntentHash } {
+  const intent = decodeCanonical(intentSchema, spends[at]?.intent.body ?? new Uint8Array());
+  const body = { ...intent.request.body, maxFeeSats: (intent.request.body.maxFeeSats + 1n) as Sats };
+  const other: Intent = { ...intent, request: { ...intent.request, body } };
+  return {
+    record: { kind: "intent", body: new Uint8Array(encodeCanonical(other)) },
+    hash: intentHash(other),
+  };
+}
+
 /** What a lying peer makes of an answer. */
 type Lie = (answer: SyncAnswer, at: number) => SyncAnswer;
 
@@ -151,6 +164,12 @@ const lies: Readonly<Record<string, Lie>> = {
     holdings:
       answer.topic === "spends" && answer.records.length === 0 ? [...answer.holdings, invented(at)] : [],
   }),
+  "makes up a spend, in its owner's name": (answer, at) => {
+    const { record, hash } = madeUp(at % spends.length);
+    return answer.records.length > 0 || answer.cursor === null
+      ? { ...answer, holdings: [], records: [...answer.records, record] }
+      : { ...answer, holdings: [...answer.holdings.slice(1), { ...invented(0), intent: hash }] };
+  },
   "exaggerates what it holds": (answer) => ({
     ...answer,
     holdings: answer.holdings.map((holding) => ({
@@ -228,7 +247,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 const scene: fc.Arbitrary<Scene> = fc.record({
   levels: fc.array(levelsOfOne, { minLength: honest.length, maxLength: honest.length }),
   liarLevels: levelsOfOne,
-  lies: fc.array(fc.tuple(fc.constantFrom(...Object.keys(lies)), place), { maxLength: 12, size: "max" }),
+  lies: fc
+    .array(fc.tuple(fc.constantFrom(...Object.keys(lies)), place, fc.integer({ min: 1, max: 4 })), {
+      maxLength: 6,
+      size: "max",
+    })
+    .map((some) =>
+      some.flatMap(([name, at, times]) => Array.from({ length: times }, () => [name, at] as const)),
+    ),
   order: fc.shuffledSubarray(peers, { minLength: peers.length }),
   steps: fc.array(step, { maxLength: 60, size: "max" }),
 });
