@@ -466,6 +466,7 @@ export class FakeNode implements NodeFacade {
       metadata: writeMetadata({
         receiver: 1 as NodeIndex,
         signers: [],
+        unproven: false,
         approvers: [],
         timings: { voted: 12 },
       }),

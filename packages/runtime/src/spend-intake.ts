@@ -215,7 +215,7 @@ export function rowOf(
     amountSats: request.outputs.reduce((sum, output) => sum + output.amountSats, 0n) as Sats,
     feeSats: 0n as Sats,
     outpoints: transaction.inputs.map(({ txid, vout }) => ({ txid, vout })),
-    metadata: writeMetadata({ receiver, signers: [], approvers: [], timings: {} }),
+    metadata: writeMetadata({ receiver, signers: [], unproven: false, approvers: [], timings: {} }),
     createdAt: intent.createdAt,
     updatedAt: now,
     expiry: request.expiry,

@@ -13,6 +13,8 @@ export const spendMetadataSchema = z.strictObject({
   receiver: nodeIndexSchema,
   /** Whose partial signatures made it, ascending; empty until it is signed. */
   signers: z.array(nodeIndexSchema),
+  /** The chain source showed the signed transaction without signatures that verify: nobody is told of those. */
+  unproven: z.boolean().default(false),
   /** The people whose approvals opened voting here; empty where policy asks for none. */
   approvers: z.array(ed25519PublicKeySchema).default([]),
   /** Milliseconds from the intent's creation to each stage, by this node's clock. */
@@ -21,6 +23,7 @@ export const spendMetadataSchema = z.strictObject({
 export interface SpendMetadata {
   readonly receiver: NodeIndex;
   readonly signers: readonly NodeIndex[];
+  readonly unproven: boolean;
   readonly approvers: readonly Ed25519PublicKey[];
   readonly timings: Readonly<Record<string, number>>;
 }

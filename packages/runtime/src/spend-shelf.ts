@@ -1,7 +1,5 @@
-import { signaturesOf } from "@cairn/bitcoin";
 import {
   encodeCanonical,
-  fromHex,
   type IntentHash,
   type NodeIndex,
   type NodeStore,
@@ -9,11 +7,9 @@ import {
   type SyncHolding,
   type SyncRecord,
   type TransactionMark,
-  type TransactionRow,
 } from "@cairn/core";
+import { finalOf } from "./final-of.ts";
 import type { LiveSpends } from "./live-spends.ts";
-import { readMetadata } from "./spend-metadata.ts";
-import type { FinalMessage } from "./spend-signatures.ts";
 
 export interface SpendShelfModules {
   readonly store: Pick<
@@ -83,19 +79,10 @@ export class SpendShelf {
       for (const { body } of await store.voids(intent)) records.push(record("void", body));
     }
     if (certificate !== null) records.push(record("certificate", certificate));
-    if (signedTx !== null) records.push(record("final", encodeCanonical(finalOf(row, signedTx))));
+    const final = finalOf(row);
+    if (final !== null) records.push(record("final", encodeCanonical(final)));
     return records;
   }
-}
-
-function finalOf({ intent, metadata }: TransactionRow, signedTx: string): FinalMessage {
-  const { signers } = readMetadata(metadata);
-  return {
-    version: 1,
-    intentHash: intent,
-    signers: [...signers],
-    signatures: signaturesOf(fromHex(signedTx)).map((signature) => new Uint8Array(signature)),
-  };
 }
 
 function record(kind: SyncRecord["kind"], body: Uint8Array): SyncRecord {

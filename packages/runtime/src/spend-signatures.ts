@@ -1,11 +1,10 @@
-import { finalizeSpend, signaturesOf } from "@cairn/bitcoin";
+import { type CheckedSpend, finalizeSpend, signaturesOf } from "@cairn/bitcoin";
 import { FIRST_ROUND, type VotingState } from "@cairn/consensus";
 import {
   CairnError,
   type Clock,
   decodeCanonical,
   encodeCanonical,
-  fromHex,
   type IntentHash,
   intentHashSchema,
   isCairnError,
@@ -17,7 +16,8 @@ import {
 } from "@cairn/core";
 import { z } from "zod";
 import type { RecordViolation } from "./faulty-intents.ts";
-import type { LiveSpends } from "./live-spends.ts";
+import { finalOf } from "./final-of.ts";
+import type { LiveSpend, LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
 import { peerMessage } from "./peer-message.ts";
 import { readSpend } from "./read-spend.ts";
@@ -68,18 +68,19 @@ export class SpendSignatures {
     hash: IntentHash,
     signatures: readonly Uint8Array[],
     signers: readonly NodeIndex[],
+    spend = this.#modules.live.of(hash).checked,
   ): void {
     const { live, clock, voting } = this.#modules;
-    const { row, checked } = live.of(hash);
-    if (row.signedTx !== null) return this.#nameSigners(batch, hash, signers);
-    if (checked === null)
+    const { row } = live.of(hash);
+    if (row.signedTx !== null) return this.#prove(batch, hash, signatures, signers, spend);
+    if (spend === null)
       throw new CairnError("wrong-state", "the spend was not checked here", { intent: hash });
-    const final = finalizeSpend(checked, signatures);
+    const final = finalizeSpend(spend, signatures);
     const now = clock.now();
     live.update(
       batch,
       hash,
-      { state: "signed", signedTx: final.hex, feeSats: checked.feeSats, reason: null },
+      { state: "signed", signedTx: final.hex, feeSats: spend.feeSats, reason: null },
       (metadata) => ({
         ...metadata,
         signers,
@@ -97,16 +98,12 @@ export class SpendSignatures {
   async answer(to: NodeIndex, hash: IntentHash): Promise<void> {
     const { live, loop, store } = this.#modules;
     const row = live.get(hash)?.row ?? (await store.transaction({ intent: hash }));
-    if (row?.signedTx == null) return;
-    await loop.run((batch) => this.#tell(batch, [to], row));
+    if (row?.signedTx != null) await loop.run((batch) => this.#tell(batch, [to], row));
   }
 
-  #tell(batch: Batch, to: readonly NodeIndex[], { intent, signedTx, metadata }: TransactionRow): void {
-    if (signedTx === null) return;
-    const { signers } = readMetadata(metadata);
-    const signatures = signaturesOf(fromHex(signedTx));
-    const body = encodeCanonical({ version: 1, intentHash: intent, signers, signatures });
-    batch.post(to, `final/${intent}`, peerMessage("final", body));
+  #tell(batch: Batch, to: readonly NodeIndex[], row: TransactionRow): void {
+    const final = finalOf(row);
+    if (final !== null) batch.post(to, `final/${row.intent}`, peerMessage("final", encodeCanonical(final)));
   }
 
   /** Takes a peer's signatures. @returns false where they do not verify; nothing is changed then */
@@ -115,9 +112,10 @@ export class SpendSignatures {
     hash: IntentHash,
     signatures: readonly Uint8Array[],
     signers: readonly NodeIndex[],
+    spend = this.#modules.live.of(hash).checked,
   ): boolean {
     try {
-      this.take(batch, hash, signatures, signers);
+      this.take(batch, hash, signatures, signers, spend);
       return true;
     } catch (error) {
       if (!isCairnError(error, "signature-invalid")) throw error;
@@ -125,17 +123,25 @@ export class SpendSignatures {
     }
   }
 
-  /** The chain holds a spend's transaction, whose signatures this node was never told: it is paid all the same. */
+  /**
+   * The chain holds a spend's transaction, whose signatures this node was never told: it is paid all the same. A txid says nothing of
+   * signatures, so those that a chain source shows go to others only if they verify.
+   */
   async met(hash: IntentHash, rawTransaction: Uint8Array): Promise<void> {
-    const { live, loop, voting, wallets } = this.#modules;
+    const { live, loop, voting } = this.#modules;
     const known = live.get(hash);
     if (known === undefined) return;
-    const { feeSats } =
-      known.checked ?? (await readSpend(known.intent, wallets.get(known.intent.wallet).signed.record));
+    const spend = await this.#read(known);
+    const unproven = !isSignedBy(spend, rawTransaction);
     await loop.run((batch) => {
       const row = live.get(hash)?.row;
       if (row === undefined || row.signedTx !== null) return;
-      live.update(batch, hash, { state: "signed", signedTx: toHex(rawTransaction), feeSats, reason: null });
+      const { feeSats } = spend;
+      const signedTx = toHex(rawTransaction);
+      live.update(batch, hash, { state: "signed", signedTx, feeSats, reason: null }, (metadata) => ({
+        ...metadata,
+        unproven,
+      }));
       batch.audit("transaction-met", hash, { txid: row.txid });
       voting.step(batch, hash, { kind: "submitted" });
     });
@@ -152,27 +158,50 @@ export class SpendSignatures {
       throw new CairnError("busy", "this node has not seen the intent yet; send it again", { intent: hash });
     }
     if (known === undefined) return;
-    if (known.row.signedTx !== null) {
-      return loop.run((batch) => this.#nameSigners(batch, hash, signers));
-    }
-    const checked = known.checked ?? (await judge.read(hash));
-    if (checked === null) {
+    const isSigned = known.row.signedTx !== null;
+    const spend = known.checked ?? (isSigned ? await this.#read(known) : await judge.read(hash));
+    if (spend === null) {
       throw new CairnError("busy", "this node could not check the transaction yet; send it again", {
         intent: hash,
       });
     }
     await loop.run((batch) => {
-      if (this.takeIfValid(batch, hash, final.signatures, signers)) return;
+      if (!live.has(hash) || this.takeIfValid(batch, hash, final.signatures, signers, spend)) return;
       this.#modules.violation(batch, { type: "InvalidSignature", node: from, evidence: null }, hash);
     });
   }
 
-  /** Notes who signed where this node came by the transaction without being told. */
-  #nameSigners(batch: Batch, hash: IntentHash, signers: readonly NodeIndex[]): void {
+  /** Notes who signed, and what, where this node came by the transaction without being told. @throws CairnError `signature-invalid` */
+  #prove(
+    batch: Batch,
+    hash: IntentHash,
+    signatures: readonly Uint8Array[],
+    signers: readonly NodeIndex[],
+    spend: CheckedSpend | null,
+  ): void {
     const { live } = this.#modules;
-    const row = live.get(hash)?.row;
-    if (row === undefined || signers.length === 0 || readMetadata(row.metadata).signers.length > 0) return;
-    live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
+    const known = readMetadata(live.of(hash).row.metadata);
+    if (known.unproven && spend !== null) {
+      const { hex } = finalizeSpend(spend, signatures);
+      live.update(batch, hash, { signedTx: hex }, (metadata) => ({ ...metadata, signers, unproven: false }));
+    } else if (!known.unproven && signers.length > 0 && known.signers.length === 0) {
+      live.update(batch, hash, {}, (metadata) => ({ ...metadata, signers }));
+    }
+  }
+
+  async #read({ checked, intent }: LiveSpend): Promise<CheckedSpend> {
+    return checked ?? (await readSpend(intent, this.#modules.wallets.get(intent.wallet).signed.record));
+  }
+}
+
+/** Whether a transaction carries signatures that make the spend. */
+function isSignedBy(spend: CheckedSpend, rawTransaction: Uint8Array): boolean {
+  try {
+    finalizeSpend(spend, signaturesOf(rawTransaction));
+    return true;
+  } catch {
+    // Whatever a chain source shows instead of signatures is none.
+    return false;
   }
 }
 

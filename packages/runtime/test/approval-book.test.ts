@@ -136,7 +136,13 @@ class Bench {
 
   /** The request comes, to pay so many satoshi. */
   async arrive(sats = 1_000n): Promise<void> {
-    const metadata = writeMetadata({ receiver: me, signers: [], approvers: [], timings: {} });
+    const metadata = writeMetadata({
+      receiver: me,
+      signers: [],
+      unproven: false,
+      approvers: [],
+      timings: {},
+    });
     await this.loop.run((batch) => {
       this.live.add(batch, {
         intent: { request: { body: { outputs: [{ address: "a", amountSats: sats }] } } },
