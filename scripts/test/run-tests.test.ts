@@ -131,8 +131,8 @@ test("runs one shard by name and refuses an unknown one", (t) => {
 });
 
 test("fails on a long test that no shard runs", (t) => {
-  const root = committed(t, { "packages/stray/test/a.long.test.ts": good });
+  const root = committed(t, { "packages/stray/test/fuzz/decoders.long.test.ts": good });
   const { status, output } = run(root, "--long");
   assert.equal(status, 1);
-  assert.match(output, /stray\/test\/a\.long\.test\.ts must belong to exactly one shard/);
+  assert.match(output, /stray\/test\/fuzz\/decoders\.long\.test\.ts must belong to exactly one shard/);
 });
