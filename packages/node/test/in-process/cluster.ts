@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MemoryChainSource } from "@cairn/bitcoin";
+import { type ChainSource, MemoryChainSource } from "@cairn/bitcoin";
 import { quorumAuthorisation } from "@cairn/consensus";
 import {
   type Courier,
@@ -79,6 +79,7 @@ export interface Tampering {
   readonly transport?: (transport: Transport) => Transport;
   readonly courier?: (courier: Courier) => Courier;
   readonly engine?: (engine: Engine) => Engine;
+  readonly chain?: (chain: ChainSource) => ChainSource;
   readonly fault?: (commit: number) => MemoryFault | null;
   /** Called as a burn begins, before `fault` is asked about it. */
   readonly burning?: () => void;
@@ -249,7 +250,7 @@ export class InProcessCluster {
         store,
         audit,
         courier,
-        chain: this.chain,
+        chain: tampering.chain?.(this.chain) ?? this.chain,
         authorisation: quorumAuthorisation,
         driver: initiatorDriver,
         engine: tampering.engine?.(engine) ?? engine,
