@@ -189,12 +189,18 @@ async function pay(cluster: InProcessCluster, wallet: WalletRecord, at: number):
   const signed = cluster.spendRequest(wallet, { outputs, expiry });
   for (;;) {
     try {
-      const { txid } = await cluster.node(at).runtime.submit(signed.body, signed.signature);
-      return await cluster.until(
-        async () => (await cluster.chain.transactionStatus(txid)).state !== "unknown",
+      const { txid, intent } = await cluster.node(at).runtime.submit(signed.body, signed.signature);
+      const isPublished = async () => (await cluster.chain.transactionStatus(txid)).state !== "unknown";
+      // It gave way to one that another node built of the same coin at the same moment.
+      const isDisplaced = async () =>
+        (await cluster.node(at).store.transaction({ intent }))?.state === "failed";
+      await cluster.until(
+        async () => (await isPublished()) || (await isDisplaced()),
         PAYMENT_LIMIT_MS,
         () => "a payment is not published",
       );
+      if (await isPublished()) return;
+      await sleep(AGAIN_MS);
     } catch (error) {
       const held = isCairnError(error, "coin-reserved") || isCairnError(error, "insufficient-funds");
       if (!held) throw error;
