@@ -219,7 +219,7 @@ function count(state: VotingState, round: number, context: VotingContext): Votin
   if (state.name !== "Initial" && state.name !== "Collecting" && !awaitsLate(state, context))
     return stay(state);
   const certificate = certificateOfTally(state.tally, round, context.manifest);
-  if (certificate !== null) return certify(state, certificate);
+  if (certificate !== null) return certify(state, certificate, context);
   if (state.name !== "Collecting" && state.name !== "Initial") return stay(state);
   const reasons = rejections(state.tally);
   if (reasons.length < rejectionQuorum(context.manifest)) return stay(state);
@@ -287,7 +287,7 @@ function onCertificate(
     return stay(state);
   const refusal = refusalOf(() => verifyCertificate(certificate, context.manifest, context.manifestHash));
   if (refusal !== null) return blame(state, from, refusal);
-  return certify(state, certificate);
+  return certify(state, certificate, context);
 }
 
 /** Whether the intent ended here without a certificate, and one may still revive it: before expiry and this node's own void. */
@@ -305,13 +305,23 @@ function awaitsLate(state: VotingState, context: VotingContext): boolean {
   }
 }
 
-function certify(state: VotingState, certificate: Certificate): VotingStep {
+function certify(state: VotingState, certificate: Certificate, context: VotingContext): VotingStep {
   const { subject, tally } = state;
   return enter({ name: "ThresholdReached", subject, tally, certificate }, [
     ...closeRound(state, "certified"),
     { kind: "certified", certificate },
     { kind: "arm", at: subject.expiry },
+    ...hopelessOrder(tally, context),
   ]);
+}
+
+/**
+ * Orders this node's void of what so many have voided that too few are left to sign it: some gave way to another intent before they knew of
+ * the certificate. Held until it expires, its coins would be of use to nobody.
+ */
+function hopelessOrder(tally: Tally, context: VotingContext): VotingEffect[] {
+  const { members, threshold } = context.manifest;
+  return members.length - tally.voids.size < threshold ? voidOrder(tally, context) : [];
 }
 
 function onVoid(state: VotingState, from: NodeIndex, signed: SignedVoid, context: VotingContext): VotingStep {
@@ -320,7 +330,10 @@ function onVoid(state: VotingState, from: NodeIndex, signed: SignedVoid, context
   if (refusal !== null) return blame(state, from, refusal);
   if (state.tally.voids.has(signed.body.node)) return stay(state);
   const voids = new Map(state.tally.voids).set(signed.body.node, signed);
-  return settleDeath({ ...state, tally: { ...state.tally, voids } }, context);
+  const next = { ...state, tally: { ...state.tally, voids } };
+  const settled = settleDeath(next, context);
+  if (settled.state.name !== "ThresholdReached") return settled;
+  return stay(settled.state, [...settled.effects, ...hopelessOrder(next.tally, context)]);
 }
 
 /** Goes to `Dead` when the tally proves it. Once the signed transaction was seen, only the chain can. */

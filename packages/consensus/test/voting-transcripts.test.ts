@@ -258,6 +258,22 @@ const scenarios: Record<string, readonly Line[]> = {
     tick(HOUR),
     certified(HOUR + 1),
   ],
+  "certified, but too few are left to sign it: others gave way before they knew of the certificate": [
+    open(),
+    approve(5),
+    vote(10, 1),
+    certified(20),
+    voidBy(30, 2),
+    voidBy(40, 3),
+    voidBy(50, 1),
+  ],
+  "certified once too few are left to sign it": [
+    open(),
+    voidBy(10, 2),
+    voidBy(20, 3),
+    certified(30),
+    voidBy(40, 1),
+  ],
   "the request expires after the certificate, and may still confirm": [
     open(),
     certified(10),

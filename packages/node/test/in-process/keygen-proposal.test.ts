@@ -53,7 +53,7 @@ test("a node that was away when a key was committed takes it from the signatures
     const start: Courier["start"] = (handler) =>
       courier.start({
         message: (from, message) =>
-          deaf && message.kind === "wallet-signature"
+          deaf && ["wallet-signature", "sync-answer"].includes(message.kind)
             ? Promise.reject(new CairnError("busy", "away"))
             : handler.message(from, message),
         peer: (status) => handler.peer(status),
