@@ -277,10 +277,12 @@ export class SignDesk {
     return preferredSubsets(plan, subject, facts).filter((subset) => subset.every((node) => up.has(node)));
   }
 
-  /** Who has said that it lost its database and takes no part in the spend. */
+  /** Who has said that it takes no part in the spend: it voided it, or lost its database. */
   #abstaining(hash: IntentHash): readonly NodeIndex[] {
-    const said = this.#modules.spends.get(hash)?.voting.tally.deferrals.values() ?? [];
-    return [...said].flatMap(({ node, code }) => (code === "amnesia" ? [node] : []));
+    const tally = this.#modules.spends.get(hash)?.voting.tally;
+    if (tally === undefined) return [];
+    const forgetful = [...tally.deferrals.values()].filter(({ code }) => code === "amnesia");
+    return [...tally.voids.keys(), ...forgetful.map(({ node }) => node)];
   }
 
   async #join(
