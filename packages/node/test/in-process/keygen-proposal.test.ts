@@ -78,7 +78,7 @@ test("a node that was away when a key was committed takes it from the signatures
       60_000,
       () => `the request stands ${standings()}`,
     );
-    assert.equal(standings()[3], "committed");
+    assert.equal(standings().filter((standing) => standing === "committed").length, 1);
     await assert.rejects(cluster.node(1).runtime.keys.refuse(keyId), { code: "wrong-state" });
     await assert.rejects(cluster.node(4).runtime.keys.refuse(keyId), { code: "wrong-state" });
     await cluster.node(4).stop();
