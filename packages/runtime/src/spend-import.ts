@@ -26,7 +26,7 @@ import type { EarlyEvents } from "./early-events.ts";
 import type { LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
 import type { SpendClaims } from "./spend-claims.ts";
-import { keepAnchor, rowOf, type SpendIntake } from "./spend-intake.ts";
+import { beginSpend, keepAnchor, rowOf, type SpendIntake } from "./spend-intake.ts";
 import { findLineage } from "./spend-lineage.ts";
 import { readMetadata, writeMetadata } from "./spend-metadata.ts";
 import type { SpendOptions } from "./spend-options.ts";
@@ -213,17 +213,7 @@ export class SpendImport {
     const enter = (batch: Batch) => {
       if (live.has(hash)) return this.#feed(batch, from, spend, final);
       const row = rowOf(intent, hash, lineage, from, clock.now());
-      live.add(batch, {
-        intent,
-        row,
-        receiver: from,
-        voting: initial({ intent: hash, expiry: row.expiry }),
-        checked: null,
-        reserved: false,
-        voiding: false,
-      });
-      batch.audit("intent-stored", hash, { from, request: row.request, txid: row.txid });
-      if (intent.anchor !== null) keepAnchor(batch, intent.anchor, row);
+      beginSpend(batch, live, { intent, row, receiver: from });
       for (const { voter, body } of before) {
         const vote = decodeCanonical(signedVoteSchema, body);
         voting.step(batch, hash, { kind: "vote", from: voter, vote }, true);

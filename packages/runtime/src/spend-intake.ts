@@ -21,7 +21,7 @@ import {
 } from "@cairn/core";
 import type { ApprovalBook } from "./approval-book.ts";
 import type { EarlyEvents } from "./early-events.ts";
-import type { LiveSpends } from "./live-spends.ts";
+import type { LiveSpend, LiveSpends } from "./live-spends.ts";
 import type { Batch, Loop } from "./loop.ts";
 import { otherMembers } from "./other-members.ts";
 import { peerMessage } from "./peer-message.ts";
@@ -114,17 +114,7 @@ export class SpendIntake {
       const known = live.get(hash);
       if (known !== undefined) return known.row;
       if (own) this.#refuseSharedCoins(row);
-      live.add(batch, {
-        intent,
-        row,
-        receiver: from,
-        voting: initial({ intent: hash, expiry: row.expiry }),
-        checked: null,
-        reserved: false,
-        voiding: false,
-      });
-      batch.audit("intent-stored", hash, { from, request: row.request, txid: row.txid });
-      if (intent.anchor !== null) keepAnchor(batch, intent.anchor, row);
+      beginSpend(batch, live, { intent, row, receiver: from });
       if (own) {
         const others = otherMembers(this.#options.book.manifest, this.#options.me);
         batch.post(others, `intent/${hash}`, peerMessage("intent", row.intentBody));
@@ -188,6 +178,25 @@ export function keepAnchor(
   const { sequence } = checkpoint;
   const row = { intent, txid, sequence, checkpoint: checkpointHash(checkpoint), createdAt };
   batch.write({ write: "anchor", row });
+}
+
+/** Takes in a spend that is new to this node, and has not been voted on here. */
+export function beginSpend(
+  batch: Batch,
+  live: LiveSpends,
+  { intent, row, receiver }: Pick<LiveSpend, "intent" | "row" | "receiver">,
+): void {
+  live.add(batch, {
+    intent,
+    row,
+    receiver,
+    voting: initial({ intent: row.intent, expiry: row.expiry }),
+    checked: null,
+    reserved: false,
+    voiding: false,
+  });
+  batch.audit("intent-stored", row.intent, { from: receiver, request: row.request, txid: row.txid });
+  if (intent.anchor !== null) keepAnchor(batch, intent.anchor, row);
 }
 
 /** The row of an intent that is new at this node. @param receiver the node that it came from */
