@@ -28,6 +28,7 @@ import { Decrypter } from "age-encryption";
 import { type BackupDocument, backupDocumentSchema } from "../src/backup/backup-document.ts";
 import { checkBackup } from "../src/backup/check-backup.ts";
 import { Daemon } from "./daemon-process.ts";
+import { heapSnapshotOf, startWithSnapshots } from "./heap-snapshot.ts";
 import { ADMIN_TOKEN, NodeFolder, type TestCluster, testCluster } from "./node-folder.ts";
 import { signedKeygen } from "./signed-keygen.ts";
 import { until } from "./until.ts";
@@ -70,16 +71,6 @@ async function plain(): Promise<Buffer> {
   return Buffer.from(await decrypter.decrypt(bytes));
 }
 
-/** The heap snapshot in the folder, or null until it is complete. */
-async function snapshotOf(folder: string): Promise<Buffer | null> {
-  const name = (await readdir(folder)).find((entry) => entry.endsWith(".heapsnapshot"));
-  if (name === undefined) return null;
-  const content = await readFile(join(folder, name));
-  if (!content.subarray(-16).toString("latin1").trimEnd().endsWith("]}")) return null;
-  await rm(join(folder, name));
-  return content;
-}
-
 before(
   async () => {
     scratch = await mkdtemp(join(tmpdir(), "cairn-backup-"));
@@ -89,13 +80,18 @@ before(
     cluster = testCluster({ addresses: places.map(({ address }) => [`tcp://${address}`]) });
     folders = [await NodeFolder.create(cluster, 1), await NodeFolder.create(cluster, 2)];
     const path = folders[0]?.path ?? "";
-    process.env.NODE_OPTIONS = `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${path}`;
     process.env.CAIRN_BACKUP__RECIPIENTS = recipient;
-    const daemons = folders.map(
-      ({ config }, at) =>
-        new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", places[at]?.address ?? ""]),
+    const daemons = startWithSnapshots(path, () =>
+      folders.map(
+        ({ config }, at) =>
+          new Daemon("main-reduced", [
+            "--config",
+            config,
+            "--transport.p2p_listen",
+            places[at]?.address ?? "",
+          ]),
+      ),
     );
-    delete process.env.NODE_OPTIONS;
     delete process.env.CAIRN_BACKUP__RECIPIENTS;
     try {
       const [daemon] = daemons;
@@ -111,12 +107,7 @@ before(
       made = answer;
       assert.deepEqual(answer.recipients, [recipient]);
       bytes = Uint8Array.from(Buffer.from(answer.file, "base64"));
-      daemon.process.kill("SIGUSR2");
-      heap =
-        (await until(
-          () => snapshotOf(path),
-          (taken) => taken !== null,
-        )) ?? assert.fail();
+      heap = await heapSnapshotOf(daemon, path);
       log = JSON.stringify(daemon.lines) + daemon.errors;
       for (const one of daemons) one.process.kill("SIGTERM");
       for (const one of daemons) assert.equal(await one.exit, 0);

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { CairnClient } from "@cairn/client";
 import { freeEndpoints } from "@cairn/core/test-support";
 import { Daemon } from "./daemon-process.ts";
+import { heapSnapshotOf, startWithSnapshots } from "./heap-snapshot.ts";
 import { ADMIN_TOKEN, NodeFolder, testCluster } from "./node-folder.ts";
 import { signedKeygen } from "./signed-keygen.ts";
 import { until } from "./until.ts";
@@ -33,16 +34,6 @@ function assertAbsent(place: string, content: Buffer, secrets: ReadonlyMap<strin
   }
 }
 
-/** The heap snapshot in the folder, which it is taken out of, or null until it is complete. */
-async function takeSnapshot(folder: string): Promise<Buffer | null> {
-  const name = (await readdir(folder)).find((entry) => entry.endsWith(".heapsnapshot"));
-  if (name === undefined) return null;
-  const content = await readFile(join(folder, name));
-  if (!content.subarray(-16).toString("latin1").trimEnd().endsWith("]}")) return null;
-  await rm(join(folder, name));
-  return content;
-}
-
 test("neither the heap nor the disk nor the log of a daemon that made a key and signed with it holds its private keys", {
   timeout: 120_000,
 }, async () => {
@@ -51,12 +42,12 @@ test("neither the heap nor the disk nor the log of a daemon that made a key and 
   const folders = [await NodeFolder.create(cluster, 1), await NodeFolder.create(cluster, 2)];
   const [folder] = folders;
   assert.ok(folder !== undefined);
-  process.env.NODE_OPTIONS = `--heapsnapshot-signal=SIGUSR2 --diagnostic-dir=${folder.path}`;
-  const daemons = folders.map(
-    ({ config }, at) =>
-      new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", places[at]?.address ?? ""]),
+  const daemons = startWithSnapshots(folder.path, () =>
+    folders.map(
+      ({ config }, at) =>
+        new Daemon("main-reduced", ["--config", config, "--transport.p2p_listen", places[at]?.address ?? ""]),
+    ),
   );
-  delete process.env.NODE_OPTIONS;
   try {
     const [daemon] = daemons;
     assert.ok(daemon !== undefined);
@@ -69,12 +60,7 @@ test("neither the heap nor the disk nor the log of a daemon that made a key and 
       ({ keys }) => keys.some(({ status }) => status === "active"),
     );
 
-    daemon.process.kill("SIGUSR2");
-    const snapshot = await until(
-      () => takeSnapshot(folder.path),
-      (taken) => taken !== null,
-    );
-    assert.ok(snapshot !== null);
+    const snapshot = await heapSnapshotOf(daemon, folder.path);
     const secrets = await secretsOf(folder);
     const identity = cluster.identities[0]?.publicKey ?? assert.fail();
     assert.ok(snapshot.includes(identity), "the snapshot shows what strings the daemon holds");
